@@ -75,9 +75,7 @@ class AcceleratedClock:
     def create(cls, path: Path, *, epoch: Instant, factor: float) -> "AcceleratedClock":
         """Start a clock now and leave it in ``path`` for the others."""
         clock = cls(epoch, factor, time.monotonic())
-        path.write_text(
-            json.dumps({"epoch": epoch, "factor": factor, "started": clock.started}), encoding="utf-8"
-        )
+        path.write_text(json.dumps({"epoch": epoch, "factor": factor, "started": clock.started}), encoding="utf-8")
         return clock
 
     @classmethod

@@ -77,11 +77,7 @@ class Inbox:
                 self._urgent.append(event)
                 self._condition.notify()
                 return True
-            if (
-                len(self._bulk) >= BEST_EFFORT_LIMIT
-                and isinstance(event, Message)
-                and event.qos == 0
-            ):
+            if len(self._bulk) >= BEST_EFFORT_LIMIT and isinstance(event, Message) and event.qos == 0:
                 self.dropped_count += 1
                 return False
             self._bulk.append(event)

@@ -74,9 +74,7 @@ KINDS: dict[str, KindRow] = {
     for row in (
         KindRow(Kind.DOOR, (Quantity.DOOR_OPEN,), 25 * HOUR, urgent=False, zh="门磁", en="door"),
         KindRow(Kind.SMOKE, (Quantity.SMOKE,), 25 * HOUR, urgent=True, zh="烟感", en="smoke"),
-        KindRow(
-            Kind.WATER, (Quantity.FLOW_L_MIN, Quantity.VOLUME_L), HOUR, urgent=False, zh="水表", en="water"
-        ),
+        KindRow(Kind.WATER, (Quantity.FLOW_L_MIN, Quantity.VOLUME_L), HOUR, urgent=False, zh="水表", en="water"),
         KindRow(
             Kind.POWER,
             (Quantity.POWER_W, Quantity.ENERGY_WH),
@@ -451,9 +449,7 @@ class PlanChanged:
     at: Instant
 
 
-Input: TypeAlias = (
-    Reading | Command | DeliveryReport | LinkLost | LinkUp | Drained | Fault | ClockStepped | PlanChanged
-)
+Input: TypeAlias = Reading | Command | DeliveryReport | LinkLost | LinkUp | Drained | Fault | ClockStepped | PlanChanged
 """Everything that can change a decision. Each one is in the journal before it counts."""
 
 
