@@ -1,0 +1,364 @@
+"""What the sensors of a home say, and for how long: sensor states and watches.
+
+A ``Watch`` is one rule in one home. It holds the three-valued predicate of the moment (TRUE, FALSE, UNKNOWN) and the
+hold: the time during which the predicate was seen to be TRUE. UNKNOWN pauses a hold: it neither counts nor resets.
+"""
+
+from datetime import datetime, timedelta, tzinfo
+
+from sensor_guard.engine.plan import Condition, Form, Rule, Sensor
+from sensor_guard.model import (
+    DAY,
+    HOUR,
+    KINDS,
+    MINUTE,
+    Evidence,
+    Instant,
+    Kind,
+    Quantity,
+    SensorEvidence,
+    Span,
+    Truth,
+)
+
+FAR: Instant = 1 << 60
+"""Later than anything: "no deadline"."""
+
+REARM_FOR: Span = DAY
+"""A condition without a hold of its own (battery, silence) that is still true after closing rises again after this."""
+
+BATTERY_MARGIN = 5.0
+"""Percent points: a low battery is well again only this far above the limit; cells recover a little in warmth."""
+
+TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
+
+_METERS = (Kind.POWER, Kind.WATER)
+
+
+class SensorState:
+    """What is known of one device.
+
+    ``level``: last value of what it measures (watts; l/min; 1 open or smoke), None where nothing valid is known;
+    ``fresh_until``: until when the level speaks for the present; ``silent_at``: when it counts as silent.
+    """
+
+    __slots__ = (
+        "battery",
+        "fresh_until",
+        "heard_at",
+        "is_meter",
+        "is_silent",
+        "level",
+        "level_at",
+        "meter_at",
+        "meter_value",
+        "observed",
+        "sensor",
+        "silent_at",
+        "watches",
+    )
+
+    def __init__(self, sensor: Sensor, known_since: Instant) -> None:
+        self.sensor = sensor
+        self.is_meter = sensor.kind in _METERS
+        self.level: float | None = None
+        self.level_at: Instant | None = None
+        self.heard_at: Instant | None = None
+        self.fresh_until: Instant = 0
+        self.observed = False
+        # Silence since installation is a fault too: the roster starts the clock, not the first message.
+        self.silent_at: Instant = known_since + sensor.observed_for
+        self.is_silent = False
+        self.battery: float | None = None
+        self.meter_value: float | None = None
+        self.meter_at: Instant | None = None
+        self.watches: list[Watch] = []
+
+    def hear(self, at: Instant) -> None:
+        """Any message is a sign of life; of a meter it says nothing about the meter's level."""
+        self.heard_at = at
+        self.silent_at = at + self.sensor.observed_for
+        self.is_silent = False
+        if not self.is_meter:
+            self.fresh_until = self.silent_at
+            self.observed = True
+
+    def see(self, level: float, at: Instant) -> None:
+        """Take a new level that speaks for the present."""
+        self.level = level
+        self.level_at = at
+        self.fresh_until = at + self.sensor.observed_for
+        self.observed = True
+
+    def metered(self, quantity: str, value: float, at: Instant) -> float | None:
+        """Turn a meter's energy (Wh) or volume (l) into mean power (W) or flow (l/min); None: cannot say yet.
+
+        A counter that falls was reset or replaced: it starts afresh and says nothing until its next reading.
+        """
+        per = HOUR if quantity == Quantity.ENERGY_WH else MINUTE
+        before, before_at = self.meter_value, self.meter_at
+        self.meter_value, self.meter_at = value, at
+        if self.sensor.meter == "interval":
+            span = self.sensor.interval or (at - before_at if before_at is not None else 0)
+            return value * per / span if span > 0 else None
+        if before is None or before_at is None or value < before or at <= before_at:
+            return None
+        return (value - before) * per / (at - before_at)
+
+    def evidence(self, quantity: str | None) -> SensorEvidence:
+        """Say what this sensor last said, for an alarm's evidence."""
+        if quantity == Quantity.BATTERY_PCT:
+            return SensorEvidence(self.sensor.sensor_id, quantity, self.battery, self.heard_at, self.observed)
+        name = quantity or KINDS[self.sensor.kind].quantities[0]
+        return SensorEvidence(self.sensor.sensor_id, name, self.level, self.level_at or self.heard_at, self.observed)
+
+
+class Watch:
+    """One rule in one home: the predicate of the moment and the hold.
+
+    ``truth``: the predicate; ``run_from``: since when it is TRUE without a pause; ``counted``: the hold counted
+    before that; ``since``: when this hold began; ``blind``: how much of it could not be seen; ``is_met``: the hold
+    is complete; ``rearm_at``: after closing, the condition may rise again without having been FALSE from here on.
+    """
+
+    __slots__ = (
+        "blind",
+        "blind_from",
+        "condition",
+        "counted",
+        "fault_active",
+        "fault_detail",
+        "is_met",
+        "is_signal",
+        "needs",
+        "rule",
+        "run_from",
+        "sensors",
+        "since",
+        "suspended",
+        "truth",
+        "window_ends_at",
+    )
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.condition: Condition = rule.condition
+        self.sensors: list[SensorState] = []
+        self.truth: Truth = UNKNOWN
+        self.run_from: Instant = 0
+        self.counted: Span = 0
+        self.since: Instant | None = None
+        self.blind: Span = 0
+        self.blind_from: Instant | None = None
+        self.is_met = False
+        self.needs: Span = rule.condition.hold_for
+        self.suspended = False  # the home is away, and the rule says `unless: {home: away}`
+        self.window_ends_at: Instant = 0  # next edge of `between`, 0 = not yet known
+        self.fault_active = False
+        self.fault_detail = ""
+        # Smoke and panic without a hold are signals: they act when they arrive and wait for no order.
+        condition = rule.condition
+        self.is_signal = (
+            condition.form is Form.IS
+            and condition.hold_for == 0
+            and condition.between is None
+            and condition.kind is not None
+            and KINDS[condition.kind].urgent
+        )
+
+    # -- the predicate ------------------------------------------------------------------------------------------
+
+    def evaluate(self, *, blind: bool, zone: tzinfo, at: Instant) -> Truth:
+        """Say whether the condition is true at this moment. ``blind``: the box itself sees nothing."""
+        if self.suspended:
+            return FALSE
+        if self.condition.between is not None and not in_window(at, self.condition.between, zone):
+            return FALSE
+        return _PREDICATES[self.condition.form](self, blind)
+
+    def turn(self, truth: Truth, at: Instant) -> None:
+        """The predicate becomes ``truth`` at ``at``; the hold follows."""
+        if self.truth is TRUE:
+            self.counted += max(0, at - self.run_from)
+        elif self.truth is UNKNOWN and self.blind_from is not None:
+            self.blind += max(0, at - self.blind_from)
+            self.blind_from = None
+        self.truth = truth
+        if truth is FALSE:
+            self.restart(None)
+        elif truth is TRUE:
+            self.run_from = at
+            if self.since is None:
+                self.since = at
+        elif self.since is not None:
+            self.blind_from = at
+
+    def pulse(self, at: Instant) -> None:
+        """There was activity at ``at`` (perhaps learnt late): at most the time since then can have counted."""
+        if self.since is not None and at < self.since:
+            return  # before this hold began: nothing to take back
+        running = self.truth is TRUE
+        if running and at < self.run_from:
+            # Activity inside an earlier stretch: what was counted up to then is void; where in the paused part it
+            # fell cannot be known any more, so all of the earlier stretches go.
+            self.counted = 0
+            self.since = self.run_from
+        else:
+            self.counted = 0
+            self.since = at if running else None
+            self.run_from = at
+        self.blind = 0
+        self.blind_from = None
+        self.is_met = False
+        self.needs = self.condition.hold_for
+
+    def restart(self, at: Instant | None, needs: Span | None = None) -> None:
+        """Begin the hold afresh: at ``at`` where the predicate stays TRUE, else with the next TRUE."""
+        self.counted = 0
+        self.blind = 0
+        self.blind_from = None
+        self.is_met = False
+        self.needs = self.condition.hold_for if needs is None else needs
+        if self.truth is TRUE and at is not None:
+            self.since = at
+            self.run_from = at
+        else:
+            self.since = None
+
+    def completes_at(self) -> Instant:
+        """When the hold will be complete if nothing changes; FAR if it is not running."""
+        if self.truth is TRUE and not self.is_met and not self.is_signal:
+            return self.run_from + self.needs - self.counted
+        return FAR
+
+    def deadline(self) -> Instant:
+        """When this watch next wants to be looked at: its hold is complete, or its window of the day ends."""
+        due = self.completes_at()
+        return min(due, self.window_ends_at) if self.condition.between is not None else due
+
+    def held(self, at: Instant) -> Span:
+        """How long the predicate has been seen TRUE in this hold."""
+        return self.counted + (max(0, at - self.run_from) if self.truth is TRUE else 0)
+
+    def evidence(self, at: Instant, *, test: bool = False) -> Evidence:
+        """Say why the alarm rises at ``at``."""
+        since = self.since if self.since is not None else at
+        blind = self.blind
+        if self.blind_from is not None:
+            blind += max(0, at - self.blind_from)
+        sensors = self.sensors
+        if self.condition.form is Form.SILENT:
+            sensors = [state for state in sensors if state.is_silent]
+            # A silent sensor's since is its last word.
+            heard = [state.heard_at for state in sensors if state.heard_at is not None]
+            since = min(heard) if heard else since
+        elif self.condition.quantity == Quantity.BATTERY_PCT:
+            sensors = [s for s in sensors if s.battery is not None and s.battery < self.condition.threshold]
+        return Evidence(
+            since=since,
+            observed_for=self.held(at),
+            blind_for=blind,
+            sensors=tuple(state.evidence(self.condition.quantity) for state in sensors[:8]),
+            test=test,
+            detail=self.fault_detail,
+        )
+
+
+def in_window(at: Instant, between: tuple[int, int], zone: tzinfo) -> bool:
+    """Say whether the local time lies in the half-open window of minutes after midnight."""
+    local = datetime.fromtimestamp(at / 1_000, zone)
+    minute = local.hour * 60 + local.minute
+    start, end = between
+    if start <= end:
+        return start <= minute < end
+    return minute >= start or minute < end
+
+
+def next_edge(at: Instant, between: tuple[int, int], zone: tzinfo) -> Instant:
+    """Give the first instant after ``at`` at which the local clock shows an end of the window.
+
+    On the day that a clock change skips the edge it is where the clock jumps over it; where an hour comes twice, the
+    first of the two counts as well, since the window is judged by what the clock shows.
+    """
+    local = datetime.fromtimestamp(at / 1_000, zone)
+    candidates = []
+    for day in (-1, 0, 1, 2):
+        midnight = datetime(local.year, local.month, local.day) + timedelta(days=day)  # noqa: DTZ001 - made aware below
+        for minutes in between:
+            wall = midnight + timedelta(minutes=minutes)
+            for fold in (0, 1):
+                edge = round(wall.replace(tzinfo=zone, fold=fold).timestamp() * 1_000)
+                if edge > at:
+                    candidates.append(edge)
+    return min(candidates)
+
+
+# -- the predicates, one per form ------------------------------------------------------------------------------
+
+
+def _below(watch: Watch, blind: bool) -> Truth:
+    threshold = watch.condition.threshold
+    if watch.condition.quantity == Quantity.BATTERY_PCT:
+        return _battery_below(watch, threshold)
+    unknown = blind
+    for state in watch.sensors:
+        if not state.observed or state.level is None:
+            unknown = True
+        elif state.level >= threshold and not blind:
+            return FALSE
+    return UNKNOWN if unknown else TRUE
+
+
+def _battery_below(watch: Watch, threshold: float) -> Truth:
+    # A cell that was low when its device fell silent has not become better: no freshness here.
+    limit = threshold + BATTERY_MARGIN if watch.truth is TRUE else threshold
+    known = [state.battery for state in watch.sensors if state.battery is not None]
+    if any(level < limit for level in known):
+        return TRUE
+    return FALSE if known else UNKNOWN
+
+
+def _above(watch: Watch, blind: bool) -> Truth:
+    threshold = watch.condition.threshold
+    unknown = blind
+    for state in watch.sensors:
+        if not state.observed or state.level is None:
+            unknown = True
+        elif state.level > threshold and not blind:
+            return TRUE
+    return UNKNOWN if unknown else FALSE
+
+
+def _quiet(watch: Watch, blind: bool) -> Truth:
+    unknown = blind
+    for state in watch.sensors:
+        if not state.observed:
+            unknown = True
+        elif state.is_meter:
+            if state.level is None:
+                unknown = True
+            elif state.level > watch.condition.threshold and not blind:
+                return FALSE
+    return UNKNOWN if unknown else TRUE
+
+
+def _silent(watch: Watch, blind: bool) -> Truth:
+    if any(state.is_silent for state in watch.sensors):
+        return TRUE
+    # While the box sees nothing, a sensor's silence is not the sensor's.
+    return UNKNOWN if blind else FALSE
+
+
+def _fault(watch: Watch, _blind: bool) -> Truth:
+    return TRUE if watch.fault_active else FALSE
+
+
+_PREDICATES = {
+    Form.BELOW: _below,
+    Form.ABOVE: _above,
+    Form.ACTIVE: _above,
+    Form.IS: _above,  # 1 > 0: any sensor says so
+    Form.QUIET: _quiet,
+    Form.SILENT: _silent,
+    Form.FAULT: _fault,
+}

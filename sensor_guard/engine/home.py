@@ -1,0 +1,493 @@
+"""One home: its sensors, its watches, its alarms, and its own time.
+
+Theory of operation. A home has an event time, ``at``: everything up to it is decided. ``advance(until)`` takes what is
+due up to ``until`` in its true order: a deadline before a reading of the same instant, readings by (observed_at, seq).
+What comes too late for its place (observed before ``at``) changes nothing but what it can disprove: activity takes
+back a hold that it interrupts. Smoke and panic do not wait for order: they act on arrival.
+"""
+
+from bisect import insort
+from datetime import tzinfo
+from typing import NamedTuple
+
+from sensor_guard.engine import signals
+from sensor_guard.engine.alarm import Happening
+from sensor_guard.engine.cases import Cases
+from sensor_guard.engine.conditions import (
+    FALSE,
+    FAR,
+    REARM_FOR,
+    TRUE,
+    UNKNOWN,
+    SensorState,
+    Watch,
+    next_edge,
+)
+from sensor_guard.engine.plan import Form, HomePlan, Rule
+from sensor_guard.model import (
+    RETAINED,
+    Alarm,
+    Effects,
+    Fault,
+    Instant,
+    Quantity,
+    Reading,
+    Response,
+    Span,
+)
+
+_LEVEL_OF = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
+_METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
+BLIND_BEGINS, BLIND_ENDS = 0, 1
+
+
+class Pending(NamedTuple):
+    """Something that waits for its place in the home's time: a reading, or an edge of the box's own blindness."""
+
+    at: Instant
+    seq: int
+    reading: Reading | None
+    edge: int = 0
+
+
+class Home:
+    """See the module. ``slots`` keep a home near 4 kB."""
+
+    __slots__ = (
+        "at",
+        "away_until",
+        "battery_watches",
+        "blind_from",
+        "cases",
+        "deadline",
+        "heard_at",
+        "home_id",
+        "is_away",
+        "is_blind",
+        "max_observed",
+        "muted_until",
+        "pending",
+        "plan",
+        "sensors",
+        "signal_watches",
+        "silence_watches",
+        "test_by",
+        "test_until",
+        "watches",
+        "zone",
+    )
+
+    def __init__(self, plan: HomePlan, rules: tuple[Rule, ...], zone: tzinfo, since: Instant) -> None:
+        self.home_id = plan.home_id
+        self.at: Instant = since
+        self.max_observed: Instant = since
+        self.heard_at: Instant | None = None
+        self.is_away = False
+        self.away_until: Instant = FAR
+        self.muted_until: dict[str, Instant] = {}
+        self.test_until: Instant = 0
+        self.test_by = ""
+        self.is_blind = False
+        self.blind_from: Instant | None = None
+        self.pending: list[Pending] = []
+        self.sensors: dict[str, SensorState] = {}
+        self.watches: dict[str, Watch] = {}
+        self.cases = Cases(plan)
+        self.apply_plan(plan, rules, zone, since)
+
+    # -- what the plan says -------------------------------------------------------------------------------------
+
+    def apply_plan(self, plan: HomePlan, rules: tuple[Rule, ...], zone: tzinfo, since: Instant) -> None:
+        """Follow another configuration: what has not changed keeps its state, its holds and its alarms."""
+        self.plan = plan
+        self.zone = zone
+        self.cases.ladders = dict(plan.ladders)
+        before, self.sensors = self.sensors, {}
+        for sensor in plan.sensors:
+            state = before.get(sensor.sensor_id)
+            if state is None or state.sensor.kind != sensor.kind:
+                state = SensorState(sensor, since)
+            state.sensor = sensor
+            state.watches = []
+            self.sensors[sensor.sensor_id] = state
+        old, self.watches = self.watches, {}
+        for rule in rules:
+            if rule.rule_id not in plan.muted_rules:
+                self._watch(rule, old.get(rule.rule_id))
+        self.signal_watches = [w for w in self.watches.values() if w.is_signal]
+        self.silence_watches = [w for w in self.watches.values() if w.condition.form is Form.SILENT]
+        self.battery_watches = [w for w in self.watches.values() if w.condition.quantity == Quantity.BATTERY_PCT]
+        self.deadline = self.next_deadline()
+
+    def _watch(self, rule: Rule, old: Watch | None) -> None:
+        condition = rule.condition
+        states = [s for s in self.sensors.values() if condition.kind in (None, s.sensor.kind)]
+        if not states and condition.form is not Form.FAULT:
+            return
+        same = old is not None and old.condition == condition and old.rule.unless_away == rule.unless_away
+        watch = old if same and old is not None else Watch(rule)
+        watch.rule = rule
+        watch.sensors = states
+        watch.suspended = rule.unless_away and self.is_away
+        self.watches[rule.rule_id] = watch
+        for state in states:
+            if condition.form is not Form.SILENT and condition.quantity != Quantity.BATTERY_PCT:
+                state.watches.append(watch)
+        if condition.between is not None and not watch.window_ends_at:
+            watch.window_ends_at = next_edge(self.at, condition.between, self.zone)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def wake_at(self) -> Instant:
+        """When this home next wants ``advance``, in event time: a lower bound."""
+        return min(self.deadline, self.pending[0].at) if self.pending else self.deadline
+
+    def advance(self, until: Instant, now: Instant, effects: Effects) -> None:
+        """Decide everything up to ``until``, in its true order. ``now``: when it is noticed."""
+        while True:
+            waiting = self.pending[0].at if self.pending else FAR
+            if self.deadline <= waiting:
+                if self.deadline > until:
+                    break
+                due = self.next_deadline()  # the cached one is a lower bound only
+                if due > self.deadline:
+                    self.deadline = due
+                    continue
+                self.at = max(self.at, due)
+                self._fire(due, now, effects)
+                self.deadline = self.next_deadline()
+            else:
+                if waiting > until:
+                    break
+                item = self.pending.pop(0)
+                self.at = max(self.at, item.at)
+                if item.reading is not None:
+                    self._apply(item.reading, item.at, now, effects)
+                else:
+                    self._blindness(item.edge, item.at, now, effects)
+        self.at = max(self.at, until)
+
+    def accept(self, seq: int, reading: Reading, now: Instant, effects: Effects) -> None:
+        """Take a reading: into its place if that is still open, otherwise for what it can disprove."""
+        state = self.sensors.get(reading.sensor_id)
+        if state is None:
+            return
+        # A device's clock may run a little ahead: nothing is observed after it was received.
+        at = min(reading.observed_at, reading.received_at)
+        if reading.value == 1.0 and reading.quantity in (Quantity.SMOKE, Quantity.PANIC):
+            signals.signal(self, state, reading, at, now, effects)
+        elif reading.quantity == Quantity.SMOKE and not reading.flags & RETAINED:
+            state.level, state.level_at = 0.0, at
+        if at < self.at:
+            self._late(state, reading, at)
+            return
+        self.max_observed = max(self.max_observed, at)
+        item = Pending(at, seq, reading)
+        if not self.pending or item > self.pending[-1]:
+            self.pending.append(item)
+        else:
+            insort(self.pending, item, key=lambda pending: (pending.at, pending.seq))
+
+    def blind_between(self, start: Instant, end: Instant) -> None:
+        """The box saw nothing from ``start`` to ``end``: an edge at each, in their place in the home's time."""
+        start = max(start, self.at)
+        for at, edge in ((start, BLIND_BEGINS), (max(end, start), BLIND_ENDS)):
+            # Before any reading of the same instant.
+            insort(self.pending, Pending(at, -1, None, edge), key=lambda pending: (pending.at, pending.seq))
+
+    # -- readings -----------------------------------------------------------------------------------------------
+
+    def _apply(self, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
+        state = self.sensors.get(reading.sensor_id)
+        if state is None:  # taken out of the plan while it waited
+            return
+        quantity, value = reading.quantity, reading.value
+        if reading.flags & RETAINED:
+            self._retained(state, quantity, value, at, now, effects)
+            return
+        was_silent, was_observed, before = state.is_silent, state.observed, state.level
+        if quantity == Quantity.LINK and value == 0.0:
+            self._lost(state, at, now, effects)
+            return
+        self.heard_at = at
+        state.hear(at)
+        if quantity == Quantity.BATTERY_PCT:
+            state.battery = value
+            for watch in self.battery_watches:
+                self._evaluate(watch, at, now, effects)
+        elif _is_activity(state, quantity, value, at):
+            self._activity(state, at, effects)
+        if state.level != before or not was_observed:
+            for watch in state.watches:
+                self._evaluate(watch, at, now, effects)
+        if was_silent:
+            for watch in self.silence_watches:
+                self._evaluate(watch, at, now, effects)
+        # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
+        self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
+
+    def _retained(
+        self, state: SensorState, quantity: str, value: float, at: Instant, now: Instant, effects: Effects
+    ) -> None:
+        # A retained message may be weeks old: a retained 1 (open, smoke) may raise; a retained 0 proves nothing, and
+        # neither is a sign of life. Where the sensor is observed, its own word is newer.
+        if quantity in _LEVEL_OF and value == 1.0 and not state.observed:
+            state.see(value, at)
+            for watch in state.watches:
+                self._evaluate(watch, at, now, effects)
+            self.deadline = min(self.deadline, state.fresh_until)
+
+    def _lost(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
+        """Its own gateway says that the sensor is offline: unseen and silent from now on."""
+        state.observed = False
+        state.is_silent = True
+        for watch in (*state.watches, *self.silence_watches):
+            self._evaluate(watch, at, now, effects)
+
+    def _late(self, state: SensorState, reading: Reading, at: Instant) -> None:
+        """Learnt too late to take its place: activity takes back the hold it interrupts, nothing else changes."""
+        quantity, value = reading.quantity, reading.value
+        if reading.flags & RETAINED:
+            return
+        if state.heard_at is None or at > state.heard_at:
+            state.heard_at = at
+        for watch in state.watches:
+            form = watch.condition.form
+            disproves = (
+                (quantity == Quantity.DOOR_OPEN or (quantity in (Quantity.MOTION, Quantity.FLOW_L_MIN) and value > 0.0))
+                if form is Form.QUIET
+                else (form is Form.BELOW and quantity == Quantity.POWER_W and value >= watch.condition.threshold)
+            )
+            if disproves and not watch.is_met:
+                watch.pulse(at)
+
+    def _activity(self, state: SensorState, at: Instant, effects: Effects) -> None:
+        for watch in state.watches:
+            if watch.condition.form is Form.QUIET:
+                if watch.is_met:
+                    self.cases.happens(watch.rule.rule_id, Happening.CLEARED, at, effects)
+                    effects.changed = True
+                watch.pulse(at)
+                self.deadline = min(self.deadline, watch.deadline())
+
+    # -- deadlines ----------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> Instant:
+        """Look for the earliest thing that is due here though nothing arrives."""
+        due = self.away_until if self.is_away else FAR
+        if self.test_until:
+            due = min(due, self.test_until)
+        for until in self.muted_until.values():
+            due = min(due, until)
+        for watch in self.watches.values():
+            due = min(due, watch.deadline())
+        for state in self.sensors.values():
+            if state.observed and not self.is_blind:
+                due = min(due, state.fresh_until)
+            if not state.is_silent and not self.is_blind:
+                due = min(due, state.silent_at)
+        return due
+
+    def _fire(self, at: Instant, now: Instant, effects: Effects) -> None:
+        """Do what is due at ``at``. Holds first: a hold that is complete as its sensor falls silent is complete."""
+        for watch in self.watches.values():
+            if watch.completes_at() <= at:
+                self._complete(watch, at, now, effects)
+        for watch in self.watches.values():
+            if watch.condition.between is not None and watch.window_ends_at <= at:
+                watch.window_ends_at = next_edge(at, watch.condition.between, self.zone)
+                self._evaluate(watch, at, now, effects)
+        if not self.is_blind:
+            self._expire(at, now, effects)
+        for rule_id in [rule_id for rule_id, until in self.muted_until.items() if until <= at]:
+            self.unmute(rule_id, at, now, effects)
+        if self.is_away and self.away_until <= at:
+            self.set_away(False, FAR, at, now, effects)
+        if self.test_until and self.test_until <= at:
+            self.end_test(at, now, effects)
+
+    def _expire(self, at: Instant, now: Instant, effects: Effects) -> None:
+        for state in self.sensors.values():
+            if state.observed and state.fresh_until <= at:
+                state.observed = False
+                for watch in state.watches:
+                    self._evaluate(watch, at, now, effects)
+        fell_silent = [s for s in self.sensors.values() if not s.is_silent and s.silent_at <= at]
+        for state in fell_silent:
+            state.is_silent = True
+        if fell_silent:
+            for watch in self.silence_watches:
+                was_met = watch.is_met
+                self._evaluate(watch, at, now, effects)
+                alarm = self.cases.open_alarm(watch.rule.rule_id)
+                if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
+                    # Somebody is seeing to the first silent sensor, and another one has gone.
+                    self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
+
+    def _evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+        """Look at the predicate again, and follow what it says."""
+        truth = watch.evaluate(blind=self.is_blind, zone=self.zone, at=at)
+        if truth is watch.truth:
+            return
+        before, met = watch.truth, watch.is_met
+        watch.turn(truth, at)
+        effects.changed = True
+        if watch.is_signal:
+            return
+        rule_id = watch.rule.rule_id
+        if truth is FALSE and not watch.rule.latched:
+            self.cases.happens(rule_id, Happening.CLEARED, at, effects)
+        elif truth is UNKNOWN and not watch.rule.latched:
+            self.cases.happens(rule_id, Happening.UNSEEN, at, effects)
+        elif truth is TRUE and before is UNKNOWN and met:
+            self.cases.happens(rule_id, Happening.SEEN_AGAIN, at, effects)
+        if truth is TRUE and not watch.is_met and watch.needs <= watch.counted:
+            self._complete(watch, at, now, effects)
+        self.deadline = min(self.deadline, watch.deadline())
+
+    def _complete(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+        watch.is_met = True
+        effects.changed = True
+        self._raise(watch, at, now, effects)
+
+    def _raise(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+        rule = watch.rule
+        evidence = watch.evidence(at, test=self.in_test(at))
+        if self.cases.open_alarm(rule.rule_id) is not None:
+            self.cases.recur(rule.rule_id, at, now, evidence, effects)
+        elif not (rule.mutable and rule.rule_id in self.muted_until):
+            self.cases.raise_alarm(rule, at, now, evidence, effects)
+
+    # -- what people say ----------------------------------------------------------------------------------------
+
+    def set_away(self, away: bool, until: Instant, at: Instant, now: Instant, effects: Effects) -> None:
+        """The home is empty until ``until``, or lived in again: suspended rules start afresh."""
+        self.is_away = away
+        self.away_until = until
+        effects.changed = True
+        for watch in self.watches.values():
+            if watch.rule.unless_away:
+                watch.suspended = away
+                self._evaluate(watch, at, now, effects)
+        self.deadline = self.next_deadline()
+
+    def mute(self, rule_id: str, until: Instant, effects: Effects) -> None:
+        """Raise nothing new of this rule until then."""
+        self.muted_until[rule_id] = until
+        effects.changed = True
+        self.deadline = min(self.deadline, until)
+
+    def unmute(self, rule_id: str, at: Instant, now: Instant, effects: Effects) -> None:
+        """The silence ends: what is true and was held back rises now."""
+        if self.muted_until.pop(rule_id, None) is None:
+            return
+        effects.changed = True
+        watch = self.watches.get(rule_id)
+        if watch and watch.is_met and watch.truth is TRUE and self.cases.open_alarm(rule_id) is None:
+            self._raise(watch, at, now, effects)
+
+    def begin_test(self, until: Instant, by: str, effects: Effects) -> None:
+        """Until then alarms of this home are tests and text nobody."""
+        self.test_until, self.test_by = until, by
+        effects.changed = True
+        self.deadline = min(self.deadline, until)
+
+    def end_test(self, at: Instant, now: Instant, effects: Effects) -> None:
+        """Test alarms end with it; what is still true is real from here on."""
+        self.test_until = 0
+        effects.changed = True
+        for alarm in self.cases.close_tests(self.test_by, at, effects):
+            self.closed(alarm, at)
+            watch = self.watches.get(alarm.rule_id)
+            if watch is None:
+                continue
+            if watch.is_signal:
+                signals.still_burning(self, watch, at, now, effects)
+            elif watch.truth is TRUE:
+                watch.needs = watch.condition.hold_for
+                self.deadline = min(self.deadline, watch.deadline())
+
+    def in_test(self, at: Instant) -> bool:
+        """Say whether an alarm at this moment is a test."""
+        return at < self.test_until
+
+    def closed(self, alarm: Alarm, at: Instant) -> None:
+        """Somebody closed this alarm: its condition must hold afresh before it rises again."""
+        watch = self.watches.get(alarm.rule_id)
+        if watch is not None and not watch.is_signal:
+            watch.restart(at, watch.condition.hold_for or REARM_FOR)
+            self.deadline = min(self.deadline, watch.deadline())
+
+    def fault(self, fault: Fault, now: Instant, effects: Effects) -> None:
+        """A fault of the box itself begins or ends (home ``gateway`` only)."""
+        watch = self.watches.get(fault.fault_id)
+        if watch is None or watch.condition.form is not Form.FAULT:
+            return
+        watch.fault_active = fault.active
+        watch.fault_detail = fault.detail[:120]
+        self._evaluate(watch, fault.at, now, effects)
+
+    # -- the box's own blindness ----------------------------------------------------------------------------------
+
+    def _blindness(self, edge: int, at: Instant, now: Instant, effects: Effects) -> None:
+        effects.changed = True
+        if edge == BLIND_BEGINS:
+            self.is_blind = True
+            self.blind_from = at
+        elif self.is_blind:
+            # The box's own blindness uses up nobody's freshness: a passive sensor is observed for as long as before.
+            lost = at - (self.blind_from if self.blind_from is not None else at)
+            for state in self.sensors.values():
+                began = at - lost
+                if state.observed:
+                    state.fresh_until += at - max(began, min(state.heard_at or began, at))
+                state.silent_at += at - max(began, min(state.heard_at or began, at))
+            self.is_blind = False
+            self.blind_from = None
+        for watch in self.watches.values():
+            self._evaluate(watch, at, now, effects)
+        self.deadline = self.next_deadline()
+
+    def shift(self, offset: Span) -> None:
+        """The wall clock was set by ``offset``: every stored instant moves with it."""
+        self.at += offset
+        self.max_observed += offset
+        self.pending = [p._replace(at=p.at + offset) for p in self.pending]
+        self.muted_until = {rule: until + offset for rule, until in self.muted_until.items()}
+        self.heard_at = _moved(self.heard_at, offset)
+        self.blind_from = _moved(self.blind_from, offset)
+        self.test_until = self.test_until + offset if self.test_until else 0
+        for state in self.sensors.values():
+            state.fresh_until += offset
+            state.silent_at += offset
+            state.heard_at = _moved(state.heard_at, offset)
+            state.level_at = _moved(state.level_at, offset)
+            state.meter_at = _moved(state.meter_at, offset)
+        for watch in self.watches.values():
+            watch.run_from += offset
+            watch.since = _moved(watch.since, offset)
+            watch.blind_from = _moved(watch.blind_from, offset)
+            if watch.condition.between is not None:
+                watch.window_ends_at = next_edge(self.at, watch.condition.between, self.zone)
+        self.cases.shift(offset)
+        self.deadline = self.next_deadline()
+
+
+def _is_activity(state: SensorState, quantity: str, value: float, at: Instant) -> bool:
+    """Give the sensor its new level; say whether somebody must have been there to cause it."""
+    before = state.level
+    if quantity in _LEVEL_OF:
+        state.see(value, at)
+        if quantity == Quantity.DOOR_OPEN:
+            return before is not None and value != before
+        return quantity == Quantity.FLOW_L_MIN and value > 0.0
+    if quantity in _METERED:
+        level = state.metered(quantity, value, at)
+        if level is not None:
+            state.see(level, at)
+            return quantity == Quantity.VOLUME_L and level > 0.0
+    return quantity == Quantity.MOTION and value == 1.0
+
+
+def _moved(at: Instant | None, offset: Span) -> Instant | None:
+    return None if at is None else at + offset
