@@ -168,13 +168,14 @@ class Watch:
 
     # -- the predicate ------------------------------------------------------------------------------------------
 
-    def evaluate(self, *, blind: bool, zone: tzinfo, at: Instant) -> Truth:
-        """Say whether the condition is true at this moment. ``blind``: the box itself sees nothing."""
-        if self.suspended:
-            return FALSE
-        if self.condition.between is not None and not in_window(at, self.condition.between, zone):
-            return FALSE
+    def look(self, *, blind: bool) -> Truth:
+        """Say what the sensors show at this moment. ``blind``: the box itself sees nothing."""
         return _PREDICATES[self.condition.form](self, blind)
+
+    def counts(self, at: Instant, zone: tzinfo) -> bool:
+        """Say whether what the sensors show counts now: not while suspended, nor outside the window of the day."""
+        between = self.condition.between
+        return not self.suspended and (between is None or in_window(at, between, zone))
 
     def turn(self, truth: Truth, at: Instant) -> None:
         """The predicate becomes ``truth`` at ``at``; the hold follows."""

@@ -84,8 +84,8 @@ class Engine:
         ``now`` never goes back: an earlier one counts as the latest one seen.
         """
         effects = Effects()
-        end = max(self.now, now)
         for seq, item in inputs:
+            end = max(self.now, now)  # afresh each time: a step of the clock moves self.now
             if isinstance(item, Reading):
                 # As of when it arrived: what is late does not depend on how readings were batched.
                 self.now = max(self.now, min(item.received_at, end))
@@ -93,7 +93,7 @@ class Engine:
             else:
                 self.now = max(self.now, min(item.at, end))
                 self._handlers[type(item)](seq, item, effects)
-        self.now = end
+        self.now = max(self.now, now)
         self._settle(effects)
         return effects
 

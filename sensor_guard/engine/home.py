@@ -39,6 +39,7 @@ from sensor_guard.model import (
 _LEVEL_OF = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
 _METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
 BLIND_BEGINS, BLIND_ENDS = 0, 1
+_HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
 
 class Pending(NamedTuple):
@@ -325,23 +326,17 @@ class Home:
                     self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
 
     def _evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
-        """Look at the predicate again, and follow what it says."""
-        truth = watch.evaluate(blind=self.is_blind, zone=self.zone, at=at)
+        """Look at the sensors again: an open alarm's condition follows what they show, the hold what counts of it."""
+        seen = watch.look(blind=self.is_blind)
+        if not watch.is_signal and not watch.rule.latched:
+            # The end of the night, or of being at home, is no news of the sensor: it clears nothing.
+            self.cases.happens(watch.rule.rule_id, _HAPPENING[seen], at, effects)
+        truth = seen if watch.counts(at, self.zone) else FALSE
         if truth is watch.truth:
             return
-        before, met = watch.truth, watch.is_met
         watch.turn(truth, at)
         effects.changed = True
-        if watch.is_signal:
-            return
-        rule_id = watch.rule.rule_id
-        if truth is FALSE and not watch.rule.latched:
-            self.cases.happens(rule_id, Happening.CLEARED, at, effects)
-        elif truth is UNKNOWN and not watch.rule.latched:
-            self.cases.happens(rule_id, Happening.UNSEEN, at, effects)
-        elif truth is TRUE and before is UNKNOWN and met:
-            self.cases.happens(rule_id, Happening.SEEN_AGAIN, at, effects)
-        if truth is TRUE and not watch.is_met and watch.needs <= watch.counted:
+        if truth is TRUE and not watch.is_signal and not watch.is_met and watch.needs <= watch.counted:
             self._complete(watch, at, now, effects)
         self.deadline = min(self.deadline, watch.deadline())
 
