@@ -34,12 +34,22 @@ BEST_EFFORT_LIMIT = 10_000
 class Request:
     """An input that somebody waits for: ``reply`` is called on the engine's thread after the commit.
 
-    ``event`` is the input, or a callable question that the engine's thread answers without changing anything.
-    ``reply`` gets None when it was taken, or the text of the refusal; for a question, its answer.
+    ``event`` is the input, or a question: a callable that the engine's thread calls without changing anything.
+    ``reply`` gets None when the input was taken, else the text of the refusal; for a question, its answer.
     """
 
     event: Input | Callable[[], object]
     reply: Callable[[object], None]
+
+
+@dataclass(slots=True)
+class Work:
+    """Something for the engine's thread to write that decides nothing: a sink's cursor, say.
+
+    ``apply`` is called with the journal's open batch.
+    """
+
+    apply: Callable[..., object]
 
 
 Event: TypeAlias = (
@@ -53,9 +63,9 @@ Event: TypeAlias = (
     | Fault
     | ClockStepped
     | PlanChanged
-    | Callable[[], object]
+    | Work
 )
-"""What may be put. A bare callable is work for the engine's thread (a sink's cursor to be stored, say)."""
+"""What may be put."""
 
 
 class Inbox:
