@@ -164,18 +164,23 @@ class Home:
     ) -> "Home":  # fmt: skip
         """A sensor says something now, and again ``every`` so often until ``until`` (a span from now).
 
-        A quantity that is said anew ends the repetition of the same sensor's same quantity.
+        A repetition ends when the same sensor's same quantity is repeated anew, or by ``silent``.
         """
         for quantity, value in values.items():
-            sensor_id = sensor or self._sensor_of(quantity)
-            key = (sensor_id, quantity)
-            self._repeats.pop(key, None)
-            if every is not None:
-                end = self.clock.at + span(until) if until is not None else 1 << 60
-                self._repeats[key] = _Repeat(sensor_id, quantity, float(value), span(every), end)
-                self._next[key] = self.clock.at + span(every)
-            self.says(sensor_id, quantity, value)
+            self.gives(sensor or self._sensor_of(quantity), quantity, value, every=every, until=until)
         return self
+
+    def gives(
+        self, sensor_id: str, quantity: str, value: float,
+        *, every: str | Span | None = None, until: str | Span | None = None,
+    ) -> "Home":  # fmt: skip
+        """Do as ``reads`` does, for one sensor and quantity; without ``every`` a repetition goes on beside it."""
+        key = (sensor_id, quantity)
+        if every is not None:
+            end = self.clock.at + span(until) if until is not None else 1 << 60
+            self._repeats[key] = _Repeat(sensor_id, quantity, float(value), span(every), end)
+            self._next[key] = self.clock.at + span(every)
+        return self.says(sensor_id, quantity, value)
 
     def says(
         self, sensor_id: str, quantity: str, value: float, *, observed_at: Instant | None = None, flags: int = 0
