@@ -1,0 +1,357 @@
+"""The homes: sites, buildings, homes and their sensors, from a spreadsheet's CSV or, for a few homes, from YAML."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from sensor_guard.config.shape import Id, Strict, checked_id, did_you_mean, listed, validated
+from sensor_guard.config.source import Way, read_yaml
+from sensor_guard.config.table import Column, Spot, read_table
+from sensor_guard.config.units import parse_span, write_span
+from sensor_guard.engine.plan import Sensor
+from sensor_guard.errors import Problem
+from sensor_guard.model import DAY, GATEWAY, KINDS, SECOND, Kind, Span
+
+OWN = "own"
+CONVENTIONS = (OWN, "zigbee2mqtt")
+"""How a device speaks; the decoders are a table with the same words."""
+METERS = ("counter", "interval")
+LABEL_LIMIT = 40
+LABEL_ADVICE = 12
+"""A longer label may make a Chinese text two parts: 70 characters are one."""
+
+COLUMNS = (
+    Column("site", ("小区",), required=True),
+    Column("building", ("楼栋",)),
+    Column("home", ("住户",), required=True),
+    Column("label", ("地址", "称呼"), required=True),
+    Column("kind", ("类型",), required=True),
+    Column("sensor", ("传感器",), required=True),
+    Column("topic", ("主题",)),
+    Column("convention", ("协议",)),
+    Column("expect_every", ("上报间隔",)),
+    Column("meter", ("计量",)),
+    Column("interval", ("计量间隔",)),
+    Column("rules_off", ("停用规则",)),
+)
+KIND_WORDS: dict[str, Kind] = {
+    word.lower(): row.kind for row in KINDS.values() for word in (row.kind, row.zh, row.en, *row.aliases)
+}
+
+
+class TopicEntry(NamedTuple):
+    """Whose topic it is, and how its messages are read."""
+
+    site_id: str
+    home_id: str
+    sensor_id: str
+    kind: str
+    convention: str
+
+
+@dataclass(frozen=True, slots=True)
+class HomeEntry:
+    """One home. ``label`` is for people only. ``rules_off``: rules switched off here. ``spot``: where it stands."""
+
+    home_id: str
+    site_id: str
+    building_id: str
+    label: str
+    sensors: tuple[Sensor, ...]
+    rules_off: tuple[str, ...]
+    spot: Spot
+
+
+@dataclass(frozen=True, slots=True)
+class Homes:
+    """All homes by id, and all topics. ``warnings``: what works, and may not be meant."""
+
+    entries: Mapping[str, HomeEntry] = field(default_factory=dict)
+    topics: Mapping[str, TopicEntry] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def site_ids(self) -> frozenset[str]:
+        """Every site."""
+        return frozenset(home.site_id for home in self.entries.values())
+
+    @property
+    def building_ids(self) -> frozenset[str]:
+        """Every building; homes without one do not count."""
+        return frozenset(home.building_id for home in self.entries.values() if home.building_id)
+
+
+class SensorRow(Strict):
+    """A sensor in a YAML file of homes, or in a test of a rule."""
+
+    id: Id = Field(examples=["p1"])
+    kind: str = Field(examples=["power"])
+    topic: str = ""
+    convention: str = OWN
+    expect_every: str = ""
+    meter: str = ""
+    interval: str = ""
+
+
+class _HomeRow(Strict):
+    id: Id = Field(examples=["h301"])
+    label: str = Field(examples=["3-301"])
+    rules_off: tuple[Id, ...] = Field(default=(), strict=False)
+    sensors: Annotated[list[SensorRow], Field(min_length=1)] = Field(examples=["[{id: p1, kind: power}]"])
+
+
+class _BuildingRow(Strict):
+    id: Id = Field(examples=["b3"])
+    homes: list[_HomeRow] = Field(examples=["[{id: h301, label: 3-301, sensors: [...]}]"])
+
+
+class _SiteRow(Strict):
+    id: Id = Field(examples=["sunshine"])
+    buildings: tuple[_BuildingRow, ...] = Field(default=(), strict=False)
+    homes: tuple[_HomeRow, ...] = Field(default=(), strict=False)
+
+
+class _HomesFile(Strict):
+    sites: Annotated[list[_SiteRow], Field(min_length=1)] = Field(examples=["[{id: sunshine, homes: [...]}]"])
+
+
+def read_homes(path: Path, problems: list[Problem]) -> Homes | None:
+    """Read a .csv, .yaml or .yml of homes; None where anything is wrong, told in ``problems``."""
+    builder = HomesBuilder()
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        _read_yaml_homes(path, builder)
+    elif path.suffix.lower() == ".csv":
+        for row, spot in read_table(path, COLUMNS, builder.problems):
+            builder.add(row, spot)
+    else:
+        message = "homes are read from a .csv or a .yaml file; from a spreadsheet, choose Save as, 'CSV UTF-8'"
+        builder.problems.append(Problem(str(path), 0, 0, "", message))
+    homes = builder.finish()
+    if not builder.problems and not homes.entries:
+        builder.problems.append(Problem(str(path), 0, 0, "", "lists no home; add at least one row"))
+    problems.extend(builder.problems)
+    return None if builder.problems else homes
+
+
+def sensor_from(row: Mapping[str, str], spot: Spot, problems: list[Problem]) -> Sensor | None:
+    """Make a sensor of the texts of its row; None where one is wrong, told in ``problems``."""
+    before = len(problems)
+    sensor_id = _id("sensor", row["sensor"], spot, problems)
+    kind = KIND_WORDS.get(row["kind"].lower())
+    if kind is None:
+        near = did_you_mean(row["kind"], KIND_WORDS)
+        problems.append(spot.problem("kind", f"write {listed(KINDS)}, not {row['kind']!r}{near}"))
+        return None
+    expected = _span("expect_every", row, spot, problems)
+    observed_for = KINDS[kind].observed_for if expected is None else 2 * expected
+    meter, interval = row.get("meter", ""), _span("interval", row, spot, problems)
+    if meter and meter not in METERS:
+        problems.append(spot.problem("meter", f"write {listed(METERS)}, not {meter!r}{did_you_mean(meter, METERS)}"))
+    elif meter and kind not in {Kind.POWER, Kind.WATER}:
+        problems.append(spot.problem("meter", f"a {kind} sensor is no meter; leave it empty"))
+    if interval is not None and meter != "interval":
+        problems.append(spot.problem("interval", "belongs to a meter of the kind interval; write meter: interval"))
+    if len(problems) > before:
+        return None
+    return Sensor(sys.intern(sensor_id), kind.value, observed_for, sys.intern(meter or "counter"), interval)
+
+
+class HomesBuilder:
+    """Puts rows together to homes, and says what does not fit together."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._homes: dict[str, HomeEntry] = {}
+        self._sensors: dict[str, dict[str, tuple[Sensor, Spot]]] = {}
+        self._topics: dict[str, tuple[TopicEntry, Spot]] = {}
+        self._site_of_building: dict[str, tuple[str, Spot]] = {}
+
+    def add(self, row: Mapping[str, str], spot: Spot) -> None:
+        """Take in one sensor. ``row`` has every name of ``COLUMNS``."""
+        site = _id("site", row["site"], spot, self.problems)
+        building = _id("building", row["building"], spot, self.problems) if row["building"] else ""
+        home = self._home_id(row["home"], spot)
+        self._check_label(row["label"], spot)
+        sensor = sensor_from(row, spot, self.problems)
+        if not site or not home:
+            return
+        self._add_home(HomeEntry(home, site, building, row["label"], (), self._rules_off(row, spot), spot))
+        if sensor is not None:
+            self._add_sensor(home, sensor, spot)
+            self._add_topic(row, TopicEntry(site, home, sensor.sensor_id, sensor.kind, OWN), spot)
+
+    def finish(self) -> Homes:
+        """Give what was taken in."""
+        homes: dict[str, HomeEntry] = {}
+        long_labels: list[HomeEntry] = []
+        for home_id, home in self._homes.items():
+            if not home.label:
+                message = f"home {home_id} has no label; the text that asks somebody to go there says where by it"
+                self.problems.append(home.spot.problem("label", message))
+            if len(home.label) > LABEL_ADVICE:
+                long_labels.append(home)
+            sensors = tuple(sensor for sensor, _ in self._sensors.get(home_id, {}).values())
+            homes[home_id] = HomeEntry(
+                home_id, home.site_id, home.building_id, home.label, sensors, home.rules_off, home.spot
+            )
+        topics = {topic: entry for topic, (entry, _) in self._topics.items()}
+        return Homes(homes, topics, _label_warning(long_labels))
+
+    def _home_id(self, text: str, spot: Spot) -> str:
+        if text == GATEWAY:
+            self.problems.append(spot.problem("home", f"{GATEWAY} is the box itself; give the home another id"))
+            return ""
+        return _id("home", text, spot, self.problems)
+
+    def _check_label(self, label: str, spot: Spot) -> None:
+        if len(label) > LABEL_LIMIT:
+            message = f"is longer than {LABEL_LIMIT} characters; write what fits into a text, such as 3-301"
+            self.problems.append(spot.problem("label", message))
+        if re.search(r"https?:|www\.|://", label, re.IGNORECASE):
+            self.problems.append(spot.problem("label", "carriers refuse texts with an address of the web; delete it"))
+        if re.search(r"[{}]", label):
+            self.problems.append(spot.problem("label", "{ and } are for placeholders of messages; delete them"))
+
+    def _rules_off(self, row: Mapping[str, str], spot: Spot) -> tuple[str, ...]:
+        words = [word for word in re.split(r"[\s;,|]+", row["rules_off"]) if word]
+        return tuple(word for word in words if _id("rules_off", word, spot, self.problems))
+
+    def _add_home(self, home: HomeEntry) -> None:
+        known = self._homes.get(home.home_id)
+        if known is None:
+            self._homes[home.home_id] = home
+            self._check_building(home)
+            return
+        for column, here, there in (
+            ("site", home.site_id, known.site_id),
+            ("building", home.building_id, known.building_id),
+            ("label", home.label, known.label),
+        ):
+            if here != there and not (column == "label" and not here):
+                message = f"home {home.home_id} has the {column} {there!r} in {known.spot} and {here!r} here"
+                self.problems.append(home.spot.problem(column, f"{message}; write the same in every row of it"))
+        if home.rules_off:
+            rules = tuple(dict.fromkeys((*known.rules_off, *home.rules_off)))
+            self._homes[home.home_id] = HomeEntry(
+                known.home_id, known.site_id, known.building_id, known.label, (), rules, known.spot
+            )
+
+    def _check_building(self, home: HomeEntry) -> None:
+        if not home.building_id:
+            return
+        site, spot = self._site_of_building.setdefault(home.building_id, (home.site_id, home.spot))
+        if site != home.site_id:
+            message = f"building {home.building_id} belongs to site {site} in {spot} and to {home.site_id} here"
+            way_out = f"; give each an id of its own, such as {home.site_id}-{home.building_id}"
+            self.problems.append(home.spot.problem("building", message + way_out))
+
+    def _add_sensor(self, home: str, sensor: Sensor, spot: Spot) -> None:
+        sensors = self._sensors.setdefault(home, {})
+        if sensor.sensor_id in sensors:
+            first = sensors[sensor.sensor_id][1]
+            message = f"home {home} has a sensor {sensor.sensor_id} already, in {first}; give this one another id"
+            self.problems.append(spot.problem("sensor", message))
+            return
+        sensors[sensor.sensor_id] = (sensor, spot)
+
+    def _add_topic(self, row: Mapping[str, str], entry: TopicEntry, spot: Spot) -> None:
+        convention = row["convention"] or OWN
+        if convention not in CONVENTIONS:
+            near = did_you_mean(convention, CONVENTIONS)
+            self.problems.append(spot.problem("convention", f"write {listed(CONVENTIONS)}, not {convention!r}{near}"))
+            return
+        topic = row["topic"]
+        if not topic:
+            if convention != OWN:
+                message = f"missing; a {convention} device has a topic such as {convention}/its_name"
+                self.problems.append(spot.problem("topic", message))
+                return
+            topic = f"guard/{entry.site_id}/{entry.home_id}/{entry.sensor_id}"
+        wrong = _wrong_topic(topic)
+        if wrong:
+            self.problems.append(spot.problem("topic", wrong))
+            return
+        known = self._topics.setdefault(topic, (entry._replace(convention=sys.intern(convention)), spot))
+        if known[1] is not spot:
+            owner = f"{known[0].home_id}/{known[0].sensor_id}"
+            message = f"{topic} is the topic of {owner} already, in {known[1]}; every sensor has a topic of its own"
+            self.problems.append(spot.problem("topic", message))
+
+
+def _read_yaml_homes(path: Path, builder: HomesBuilder) -> None:
+    document = read_yaml(path, builder.problems)
+    if document is None:
+        return
+    content = validated(_HomesFile, document, (), builder.problems)
+    if content is None:
+        return
+
+    def add(site: str, building: str, home: _HomeRow, way: Way) -> None:
+        ways = {"site": (*way[:2], "id"), "building": (*way[:4], "id"), "home": (*way, "id")}
+        ways |= {"label": (*way, "label"), "rules_off": (*way, "rules_off")}
+        for place, sensor in enumerate(home.sensors):
+            here = (*way, "sensors", place)
+            spot = Spot(document.file, document.place(here).line, {}, document, here, ways | {"sensor": (*here, "id")})
+            texts = sensor.model_dump()
+            row = {"site": site, "building": building, "home": home.id, "label": home.label, "sensor": texts.pop("id")}
+            builder.add({**row, **texts, "rules_off": " ".join(home.rules_off)}, spot)
+
+    for s, site in enumerate(content.sites):
+        for b, building in enumerate(site.buildings):
+            for h, home in enumerate(building.homes):
+                add(site.id, building.id, home, ("sites", s, "buildings", b, "homes", h))
+        for h, home in enumerate(site.homes):
+            add(site.id, "", home, ("sites", s, "homes", h))
+
+
+def _id(column: str, text: str, spot: Spot, problems: list[Problem]) -> str:
+    """Check an id; give "" where it is wrong, told in ``problems``."""
+    if not text:
+        problems.append(spot.problem(column, "is empty; write an id"))
+        return ""
+    try:
+        return sys.intern(checked_id(text))
+    except ValueError as error:
+        hint = ""
+        if re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", text):
+            hint = "; a spreadsheet has rounded it: format the column as text and write the id again"
+        problems.append(spot.problem(column, f"{error}{hint}"))
+        return ""
+
+
+def _span(column: str, row: Mapping[str, str], spot: Spot, problems: list[Problem]) -> Span | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        span = parse_span(text)
+    except ValueError as error:
+        problems.append(spot.problem(column, str(error)))
+        return None
+    if not 10 * SECOND <= span <= 7 * DAY:
+        problems.append(spot.problem(column, f"{write_span(span)} is outside 10s to 7d; write a duration between them"))
+        return None
+    return span
+
+
+def _wrong_topic(topic: str) -> str | None:
+    if "+" in topic or "#" in topic:
+        return f"{topic!r} contains + or #, which stand for many topics; write the topic of this one sensor"
+    if topic.startswith(("$", "/")) or topic.endswith("/"):
+        return f"{topic!r} starts with $ or /, or ends with /; write it as the device publishes it"
+    if len(topic.encode("utf-8", "replace")) > 1_024:
+        return "is longer than 1,024 bytes; no device publishes on it"
+    return None
+
+
+def _label_warning(homes: list[HomeEntry]) -> tuple[Problem, ...]:
+    if not homes:
+        return ()
+    others = f" (and {len(homes) - 1} more)" if len(homes) > 1 else ""
+    message = f"{homes[0].label!r}{others} is longer than {LABEL_ADVICE} characters: texts with it may need two parts"
+    return (homes[0].spot.problem("label", message),)
