@@ -2,12 +2,14 @@
 
 import pytest
 
+from sensor_guard.clock import SystemClock
 from sensor_guard.config.settings import InfluxSettings
 from sensor_guard.model import Reading
 from sensor_guard.sinks import SINKS
 from sensor_guard.sinks.history import HistoryAlarm, HistoryReading, InfluxHistory
 from sensor_guard.sinks.protocol import SinkError
 from tests.fakes.influx_faults import status
+from tests.fakes.influxd import ROOT
 from tests.sinks.rows import NOON, UNSTORABLE_AT, alarm_event, connection, influx_sink, reading
 
 FOREVER = (0, 4_000_000_000_000)
@@ -186,3 +188,13 @@ def test_the_table_of_sinks_opens_this_one(scripted):
     sink.write([reading(1)])
     assert len(scripted.bodies) == 2
     sink.close()
+
+
+def test_the_questions_in_the_documentation_have_answers(influxd, shim, database):
+    page = (ROOT / "docs" / "influxdb.md").read_text(encoding="utf-8")
+    asked = [text for text in page.splitlines() if text.startswith("SELECT ")]
+    now = SystemClock().now()
+    rows = [reading(1, home="b2-0417", at=now), alarm_event(2, home="b2-0417", at=now)]
+    with influx_sink(shim.url, database) as sink:
+        sink.write(rows)
+    assert [bool(influxd.execute(text, database)) for text in asked] == [True] * 5
