@@ -6,6 +6,7 @@ engine can move every stored instant with it.
 """
 
 import json
+import os
 import time
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -76,6 +77,23 @@ class AcceleratedClock:
         """Start a clock now and leave it in ``path`` for the others."""
         clock = cls(epoch, factor, time.monotonic())
         path.write_text(json.dumps({"epoch": epoch, "factor": factor, "started": clock.started}), encoding="utf-8")
+        return clock
+
+    @classmethod
+    def join(cls, path: Path, *, epoch: Instant, factor: float) -> "AcceleratedClock":
+        """Join the clock in ``path``, or start it there: whoever comes first, the others follow.
+
+        Raises:
+            ValueError: there is a file, and it is not a clock file.
+        """
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        clock = cls.create(fresh, epoch=epoch, factor=factor)
+        try:
+            os.link(fresh, path)  # whole or not at all, and only one wins
+        except FileExistsError:
+            return cls.load(path)
+        finally:
+            fresh.unlink()
         return clock
 
     @classmethod

@@ -5,12 +5,14 @@ random source of its own, so that adding one does not change what another does. 
 """
 
 import heapq
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from sensor_guard.clock import parse_at
 from sensor_guard.model import DEVICE_TIME, MINUTE, SECOND, Instant, Quantity, Reading, Span
 from simulators.incidents import Expected, TruthRecord, parse_span
 from simulators.stream import Stream, arrival
@@ -243,28 +245,49 @@ class Outage:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault without a place or time of its own: ``drop=0.02``, ``delay=0.1,3m``, ``no_clock=0.2``.
+    """Read a fault as it is written on a command line: one of ``FORMS``.
 
     Raises:
         ValueError: with the way out.
     """
-    word, _, rest = text.partition("=")
-    rate_text, _, span_text = rest.partition(",")
-    makers: dict[str, Callable[[float, Span | None], Fault]] = {
-        "drop": lambda rate, _: Drop(rate),
-        "duplicate": lambda rate, span: Duplicate(rate) if span is None else Duplicate(rate, span),
-        "delay": lambda rate, span: Delay(rate) if span is None else Delay(rate, span),
-        "no_clock": lambda rate, _: NoClock(rate),
-    }
+    word, *words = re.split("[=,]", text)
+    maker = _MAKERS.get(word)
     try:
-        rate = float(rate_text)
+        if maker is not None:
+            return maker(*words)
+    except TypeError:
+        pass  # too many words, or too few
+    raise ValueError(f"{text!r}: write one of {', '.join(FORMS)}")
+
+
+FORMS = (
+    "drop=SHARE",
+    "duplicate=SHARE[,SPAN]",
+    "delay=SHARE[,SPAN]",
+    "no_clock=SHARE",
+    "dead_battery,HOME,SENSOR,FROM,UNTIL",
+    "stuck,HOME,SENSOR,FROM,UNTIL",
+    "outage,FROM,UNTIL[,held]",
+)
+_MAKERS: dict[str, Callable[..., Fault]] = {
+    "drop": lambda share: Drop(_share(share)),
+    "duplicate": lambda share, span="30s": Duplicate(_share(share), parse_span(span)),
+    "delay": lambda share, span="3m": Delay(_share(share), parse_span(span)),
+    "no_clock": lambda share: NoClock(_share(share)),
+    "dead_battery": lambda home, sensor, start, end: DeadBattery(home, sensor, parse_at(start), parse_at(end)),
+    "stuck": lambda home, sensor, start, end: Stuck(home, sensor, parse_at(start), parse_at(end)),
+    "outage": lambda start, end, held="": Outage(parse_at(start), parse_at(end), held=held == "held"),
+}
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
     except ValueError:
-        rate = -1.0
-    if word not in makers or not 0 <= rate <= 1:
-        raise ValueError(
-            f"{text!r}: write {', '.join(makers)} with a share from 0 to 1, such as drop=0.02 or delay=0.1,3m"
-        )
-    return makers[word](rate, parse_span(span_text) if span_text else None)
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"{text!r} is no share; write a number from 0 to 1, such as 0.02")
+    return share
 
 
 def _later(reading: Reading, by: Span) -> Reading:

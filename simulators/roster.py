@@ -13,6 +13,7 @@ from sensor_guard.model import DAY, HOUR, KIND_OF_QUANTITY, MINUTE, Reading, Spa
 from simulators.homes import SENSORS
 
 DEFAULT_SITE = "demo"
+_SHORTEST: Span = 15 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,37 @@ def topic_of(site: str, home: str, sensor: str) -> str:
     return f"guard/{site}/{home}/{sensor}"
 
 
-def rows_of(home_id: str, *, site: str = DEFAULT_SITE, building: str = "b1", label: str = "") -> Iterator[SensorRow]:
-    """List the seven sensors of a simulated home; each is expected twice as seldom as it speaks."""
+def said_every(sensor_id: str) -> Span:
+    """Say how often a sensor of a simulated home speaks, at least.
+
+    Raises:
+        ValueError: no simulated home has such a sensor.
+    """
     for sensor in SENSORS:
-        every = write_span(max(2 * sensor.every, 15 * MINUTE))
+        if sensor.sensor_id == sensor_id:
+            return sensor.every
+    raise ValueError(f"no sensor {sensor_id}; a home has {', '.join(sensor.sensor_id for sensor in SENSORS)}")
+
+
+def observed_for(sensor_id: str) -> Span:
+    """Say how long a sensor may be silent by the ``homes.csv`` that is written for it: twice ``expect_every``."""
+    return 2 * max(2 * said_every(sensor_id), _SHORTEST)
+
+
+def rows_of(
+    home_id: str,
+    *,
+    site: str = DEFAULT_SITE,
+    building: str = "b1",
+    label: str = "",
+    at_least: Span = _SHORTEST,
+) -> Iterator[SensorRow]:
+    """List the seven sensors of a simulated home; each is expected half as often as it speaks.
+
+    ``at_least``: the shortest ``expect_every`` that is written.
+    """
+    for sensor in SENSORS:
+        every = write_span(max(2 * sensor.every, at_least))
         yield SensorRow(site, building, home_id, label or home_id, sensor.kind, sensor.sensor_id, expect_every=every)
 
 
@@ -54,6 +82,7 @@ def rows_seen(
     *,
     expect_every: Mapping[str, Span],
     site: str = DEFAULT_SITE,
+    building: str = "b1",
     label: str = "",
 ) -> list[SensorRow]:
     """List the sensors that a recording holds. ``expect_every`` by sensor_id; missing: the kind's default."""
@@ -65,7 +94,7 @@ def rows_seen(
     return [
         SensorRow(
             site,
-            "b1",
+            building,
             home_id,
             label or home_id,
             kind,
