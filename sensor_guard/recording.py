@@ -154,7 +154,8 @@ def _reading(path: Path, line: int, cells: list[Any], latest: Instant, tally: Ta
     return reading
 
 
-def _parsed(at_text: Any, home_id: Any, sensor_id: Any, quantity: Any, value_text: Any, latest: Instant) -> Reading:  # noqa: ANN401 - cells of a file
+def _parsed(cells: list[Any], latest: Instant) -> Reading:
+    at_text, home_id, sensor_id, quantity, value_text = cells
     try:
         at = parse_at(str(at_text))
     except ValueError as error:

@@ -1,7 +1,8 @@
 """What the sensors of a home say, and for how long: sensor states and watches.
 
-A ``Watch`` is one rule in one home. It holds the three-valued predicate of the moment (TRUE, FALSE, UNKNOWN) and the
-hold: the time during which the predicate was seen to be TRUE. UNKNOWN pauses a hold: it neither counts nor resets.
+A ``Watch`` is one rule in one home, or for one of its sensors where each has a hold of its own. It holds the
+three-valued predicate of the moment (TRUE, FALSE, UNKNOWN) and the hold: the time during which the predicate was seen
+to be TRUE. UNKNOWN pauses a hold: it neither counts nor resets.
 """
 
 from datetime import datetime, timedelta, tzinfo
@@ -113,6 +114,13 @@ class SensorState:
         return SensorEvidence(self.sensor.sensor_id, name, self.level, self.level_at or self.heard_at, self.observed)
 
 
+def is_signal(condition: Condition) -> bool:
+    """Say whether a condition is a signal: smoke and panic without a hold act on arrival and wait for no order."""
+    kind = condition.kind
+    plain = condition.hold_for == 0 and condition.between is None
+    return condition.form is Form.IS and plain and kind is not None and KINDS[kind].urgent
+
+
 class Watch:
     """One rule in one home: the predicate of the moment and the hold.
 
@@ -156,15 +164,7 @@ class Watch:
         self.window_ends_at: Instant = 0  # next edge of `between`, 0 = not yet known
         self.fault_active = False
         self.fault_detail = ""
-        # Smoke and panic without a hold are signals: they act when they arrive and wait for no order.
-        condition = rule.condition
-        self.is_signal = (
-            condition.form is Form.IS
-            and condition.hold_for == 0
-            and condition.between is None
-            and condition.kind is not None
-            and KINDS[condition.kind].urgent
-        )
+        self.is_signal = is_signal(rule.condition)
 
     # -- the predicate ------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ Theory of operation
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 
+from sensor_guard.engine import orders
 from sensor_guard.engine.conditions import FAR
 from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import Form, HomePlan, Plan, Rule
@@ -244,13 +245,13 @@ class Engine:
         if is_answer:
             closed = home.cases.command(item, self.now, effects)
             if closed is not None:
-                home.closed(closed, item.at)
+                orders.closed(home, closed, item.at)
         elif item.kind == CommandKind.AWAY:
-            home.set_away(True, item.until or FAR, item.at, self.now, effects)
+            orders.away(home, item.until or FAR, item.at, self.now, effects)
         elif item.kind == CommandKind.BACK:
-            home.set_away(False, FAR, item.at, self.now, effects)
+            orders.back(home, item.at, self.now, effects)
         elif item.kind == CommandKind.TEST_MODE and item.until is not None:
-            home.begin_test(item.until, item.actor_id, effects)
+            orders.begin_test(home, item.until, item.actor_id, effects)
         self._touched(home_id, home)
 
     def _mute(self, seq: int, item: Command, effects: Effects) -> None:
@@ -269,9 +270,9 @@ class Engine:
                 if item.home_id in (None, home_id):
                     home.advance(self._event_time(home), self.now, effects)
                     if item.kind == CommandKind.MUTE and item.until is not None:
-                        home.mute(item.target_id, item.until, effects)
+                        orders.mute(home, item.target_id, item.until, effects)
                     else:
-                        home.unmute(item.target_id, item.at, self.now, effects)
+                        orders.unmute(home, item.target_id, item.at, self.now, effects)
                     self._touched(home_id, home)
 
     def _delivery(self, seq: int, item: Input, effects: Effects) -> None:

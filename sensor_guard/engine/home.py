@@ -10,23 +10,22 @@ from bisect import insort
 from datetime import tzinfo
 from typing import NamedTuple
 
-from sensor_guard.engine import signals
+from sensor_guard.engine import orders, signals
 from sensor_guard.engine.alarm import Happening
 from sensor_guard.engine.cases import Cases
 from sensor_guard.engine.conditions import (
     FALSE,
     FAR,
-    REARM_FOR,
     TRUE,
     UNKNOWN,
     SensorState,
     Watch,
+    is_signal,
     next_edge,
 )
 from sensor_guard.engine.plan import Form, HomePlan, Rule
 from sensor_guard.model import (
     RETAINED,
-    Alarm,
     Effects,
     Fault,
     Instant,
@@ -38,6 +37,7 @@ from sensor_guard.model import (
 
 _LEVEL_OF = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
 _METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
+_EACH_SENSOR = {Form.ABOVE, Form.ACTIVE, Form.IS}
 BLIND_BEGINS, BLIND_ENDS = 0, 1
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
@@ -114,23 +114,34 @@ class Home:
         old, self.watches = self.watches, {}
         for rule in rules:
             if rule.rule_id not in plan.muted_rules:
-                self._watch(rule, old.get(rule.rule_id))
+                self._watch(rule, old)
         self.signal_watches = [w for w in self.watches.values() if w.is_signal]
         self.silence_watches = [w for w in self.watches.values() if w.condition.form is Form.SILENT]
         self.battery_watches = [w for w in self.watches.values() if w.condition.quantity == Quantity.BATTERY_PCT]
         self.deadline = self.next_deadline()
 
-    def _watch(self, rule: Rule, old: Watch | None) -> None:
+    def _watch(self, rule: Rule, old: dict[str, Watch]) -> None:
         condition = rule.condition
         states = [s for s in self.sensors.values() if condition.kind in (None, s.sensor.kind)]
-        if not states and condition.form is not Form.FAULT:
-            return
-        same = old is not None and old.condition == condition and old.rule.unless_away == rule.unless_away
-        watch = old if same and old is not None else Watch(rule)
+        if condition.form is Form.FAULT:
+            self._watch_sensors(rule, [], rule.rule_id, old)
+        elif condition.form in _EACH_SENSOR and not is_signal(condition):
+            # Each tap and each door has a hold of its own: what another one does, or does not say, is not its time.
+            for state in states:
+                self._watch_sensors(rule, [state], f"{rule.rule_id}/{state.sensor.sensor_id}", old)
+        elif states:
+            self._watch_sensors(rule, states, rule.rule_id, old)
+
+    def _watch_sensors(self, rule: Rule, states: list[SensorState], key: str, old: dict[str, Watch]) -> None:
+        condition, before = rule.condition, old.get(key)
+        if before is not None and before.condition == condition and before.rule.unless_away == rule.unless_away:
+            watch = before
+        else:
+            watch = Watch(rule)
         watch.rule = rule
         watch.sensors = states
         watch.suspended = rule.unless_away and self.is_away
-        self.watches[rule.rule_id] = watch
+        self.watches[key] = watch
         for state in states:
             if condition.form is not Form.SILENT and condition.quantity != Quantity.BATTERY_PCT:
                 state.watches.append(watch)
@@ -215,15 +226,15 @@ class Home:
         if quantity == Quantity.BATTERY_PCT:
             state.battery = value
             for watch in self.battery_watches:
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
         elif _is_activity(state, quantity, value, at):
             self._activity(state, at, effects)
         if state.level != before or not was_observed:
             for watch in state.watches:
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
         if was_silent:
             for watch in self.silence_watches:
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
         # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
         self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
 
@@ -235,7 +246,7 @@ class Home:
         if quantity in _LEVEL_OF and value == 1.0 and not state.observed:
             state.see(value, at)
             for watch in state.watches:
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
             self.deadline = min(self.deadline, state.fresh_until)
 
     def _lost(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
@@ -243,7 +254,7 @@ class Home:
         state.observed = False
         state.is_silent = True
         for watch in (*state.watches, *self.silence_watches):
-            self._evaluate(watch, at, now, effects)
+            self.evaluate(watch, at, now, effects)
 
     def _late(self, state: SensorState, reading: Reading, at: Instant) -> None:
         """Learnt too late to take its place: activity takes back the hold it interrupts, nothing else changes."""
@@ -297,38 +308,38 @@ class Home:
         for watch in self.watches.values():
             if watch.condition.between is not None and watch.window_ends_at <= at:
                 watch.window_ends_at = next_edge(at, watch.condition.between, self.zone)
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
         if not self.is_blind:
             self._expire(at, now, effects)
         for rule_id in [rule_id for rule_id, until in self.muted_until.items() if until <= at]:
-            self.unmute(rule_id, at, now, effects)
+            orders.unmute(self, rule_id, at, now, effects)
         if self.is_away and self.away_until <= at:
-            self.set_away(False, FAR, at, now, effects)
+            orders.back(self, at, now, effects)
         if self.test_until and self.test_until <= at:
-            self.end_test(at, now, effects)
+            orders.end_test(self, at, now, effects)
 
     def _expire(self, at: Instant, now: Instant, effects: Effects) -> None:
         for state in self.sensors.values():
             if state.observed and state.fresh_until <= at:
                 state.observed = False
                 for watch in state.watches:
-                    self._evaluate(watch, at, now, effects)
+                    self.evaluate(watch, at, now, effects)
         fell_silent = [s for s in self.sensors.values() if not s.is_silent and s.silent_at <= at]
         for state in fell_silent:
             state.is_silent = True
         if fell_silent:
             for watch in self.silence_watches:
                 was_met = watch.is_met
-                self._evaluate(watch, at, now, effects)
+                self.evaluate(watch, at, now, effects)
                 alarm = self.cases.open_alarm(watch.rule.rule_id)
                 if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
                     # Somebody is seeing to the first silent sensor, and another one has gone.
                     self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
 
-    def _evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+    def evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
         """Look at the sensors again: an open alarm's condition follows what they show, the hold what counts of it."""
         seen = watch.look(blind=self.is_blind)
-        if not watch.is_signal and not watch.rule.latched:
+        if not watch.is_signal and not watch.rule.latched and self._is_about(watch):
             # The end of the night, or of being at home, is no news of the sensor: it clears nothing.
             self.cases.happens(watch.rule.rule_id, _HAPPENING[seen], at, effects)
         truth = seen if watch.counts(at, self.zone) else FALSE
@@ -340,12 +351,20 @@ class Home:
             self._complete(watch, at, now, effects)
         self.deadline = min(self.deadline, watch.deadline())
 
+    def _is_about(self, watch: Watch) -> bool:
+        """Say whether the rule's open alarm is about this watch: where each sensor has one, about the sensor's."""
+        if watch.condition.form not in _EACH_SENSOR:
+            return True
+        alarm = self.cases.open_alarm(watch.rule.rule_id)
+        return alarm is not None and alarm.evidence.sensors[0].sensor_id == watch.sensors[0].sensor.sensor_id
+
     def _complete(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
         watch.is_met = True
         effects.changed = True
-        self._raise(watch, at, now, effects)
+        self.raise_alarm(watch, at, now, effects)
 
-    def _raise(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+    def raise_alarm(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+        """The watch's hold is complete: open an alarm, or ask again about the one that is open."""
         rule = watch.rule
         evidence = watch.evidence(at, test=self.in_test(at))
         if self.cases.open_alarm(rule.rule_id) is not None:
@@ -353,74 +372,24 @@ class Home:
         elif not (rule.mutable and rule.rule_id in self.muted_until):
             self.cases.raise_alarm(rule, at, now, evidence, effects)
 
-    # -- what people say ----------------------------------------------------------------------------------------
-
-    def set_away(self, away: bool, until: Instant, at: Instant, now: Instant, effects: Effects) -> None:
-        """The home is empty until ``until``, or lived in again: suspended rules start afresh."""
-        self.is_away = away
-        self.away_until = until
-        effects.changed = True
-        for watch in self.watches.values():
-            if watch.rule.unless_away:
-                watch.suspended = away
-                self._evaluate(watch, at, now, effects)
-        self.deadline = self.next_deadline()
-
-    def mute(self, rule_id: str, until: Instant, effects: Effects) -> None:
-        """Raise nothing new of this rule until then."""
-        self.muted_until[rule_id] = until
-        effects.changed = True
-        self.deadline = min(self.deadline, until)
-
-    def unmute(self, rule_id: str, at: Instant, now: Instant, effects: Effects) -> None:
-        """The silence ends: what is true and was held back rises now."""
-        if self.muted_until.pop(rule_id, None) is None:
-            return
-        effects.changed = True
-        watch = self.watches.get(rule_id)
-        if watch and watch.is_met and watch.truth is TRUE and self.cases.open_alarm(rule_id) is None:
-            self._raise(watch, at, now, effects)
-
-    def begin_test(self, until: Instant, by: str, effects: Effects) -> None:
-        """Until then alarms of this home are tests and text nobody."""
-        self.test_until, self.test_by = until, by
-        effects.changed = True
-        self.deadline = min(self.deadline, until)
-
-    def end_test(self, at: Instant, now: Instant, effects: Effects) -> None:
-        """Test alarms end with it; what is still true is real from here on."""
-        self.test_until = 0
-        effects.changed = True
-        for alarm in self.cases.close_tests(self.test_by, at, effects):
-            self.closed(alarm, at)
-            watch = self.watches.get(alarm.rule_id)
-            if watch is None:
-                continue
-            if watch.is_signal:
-                signals.still_burning(self, watch, at, now, effects)
-            elif watch.truth is TRUE:
-                watch.needs = watch.condition.hold_for
-                self.deadline = min(self.deadline, watch.deadline())
-
     def in_test(self, at: Instant) -> bool:
         """Say whether an alarm at this moment is a test."""
         return at < self.test_until
 
-    def closed(self, alarm: Alarm, at: Instant) -> None:
-        """Somebody closed this alarm: its condition must hold afresh before it rises again."""
-        watch = self.watches.get(alarm.rule_id)
-        if watch is not None and not watch.is_signal:
-            watch.restart(at, watch.condition.hold_for or REARM_FOR)
-            self.deadline = min(self.deadline, watch.deadline())
+    def watches_of(self, rule_id: str) -> list[Watch]:
+        """Give the watches of one rule: one for the home, or one for each of its sensors."""
+        return [watch for watch in self.watches.values() if watch.rule.rule_id == rule_id]
 
     def fault(self, fault: Fault, now: Instant, effects: Effects) -> None:
         """A fault of the box itself begins or ends (home ``gateway`` only)."""
         watch = self.watches.get(fault.fault_id)
         if watch is None or watch.condition.form is not Form.FAULT:
             return
+        if fault.active and watch.fault_active and watch.is_met:
+            watch.turn(FALSE, fault.at)  # it happened once more: a lost session, another gap
         watch.fault_active = fault.active
         watch.fault_detail = fault.detail[:120]
-        self._evaluate(watch, fault.at, now, effects)
+        self.evaluate(watch, fault.at, now, effects)
 
     # -- the box's own blindness ----------------------------------------------------------------------------------
 
@@ -440,7 +409,7 @@ class Home:
             self.is_blind = False
             self.blind_from = None
         for watch in self.watches.values():
-            self._evaluate(watch, at, now, effects)
+            self.evaluate(watch, at, now, effects)
         self.deadline = self.next_deadline()
 
     def shift(self, offset: Span) -> None:

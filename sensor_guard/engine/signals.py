@@ -7,6 +7,7 @@ written here.
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sensor_guard.engine import orders
 from sensor_guard.engine.conditions import SensorState, Watch
 from sensor_guard.model import (
     MINUTE,
@@ -66,7 +67,7 @@ def _cry(home: "Home", watch: Watch, evidence: Evidence, now: Instant, effects: 
     rule, cases, at = watch.rule, home.cases, evidence.since
     alarm = cases.open_alarm(rule.rule_id)
     if alarm is not None and alarm.evidence.test and not evidence.test:
-        home.end_test(at, now, effects)  # a real cry while a test alarm still stands open
+        orders.end_test(home, at, now, effects)  # a real cry while a test alarm still stands open
         alarm = cases.open_alarm(rule.rule_id)
     if alarm is None:
         last = cases.last_closed(rule.rule_id)

@@ -42,8 +42,7 @@ def save_home(home: Home) -> Row:
         "kinds": {sensor_id: state.sensor.kind for sensor_id, state in home.sensors.items()},
         "sensors": {sensor_id: [getattr(state, name) for name in _SENSOR] for sensor_id, state in home.sensors.items()},
         "watches": {
-            rule_id: [watch.truth, *(getattr(watch, name) for name in _WATCH)]
-            for rule_id, watch in home.watches.items()
+            key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for key, watch in home.watches.items()
         },
         "pending": [[item.at, item.seq, item.reading, item.edge] for item in home.pending],
         "alarms": [asdict(alarm) for alarm in home.cases.alarms.values()],
@@ -72,8 +71,8 @@ def load_home(engine: Engine, home_plan: HomePlan, row: Row) -> Home:
         if state is not None:
             for name, value in zip(_SENSOR, values, strict=True):
                 setattr(state, name, value)
-    for rule_id, (truth, *values) in row["watches"].items():
-        watch = home.watches.get(rule_id)
+    for key, (truth, *values) in row["watches"].items():
+        watch = home.watches.get(key)
         if watch is not None:
             watch.truth = Truth(truth)
             for name, value in zip(_WATCH, values, strict=True):

@@ -1,7 +1,7 @@
 """What each condition means: it fires, not a minute early, it clears, and silence is never normal."""
 
 from sensor_guard.engine.plan import Sensor
-from sensor_guard.model import HOUR, MINUTE, Response, Truth
+from sensor_guard.model import HOUR, MINUTE, CommandKind, Fault, Response, Truth
 from sensor_guard.testing import START, Home
 
 
@@ -225,3 +225,37 @@ def test_the_rules_can_be_met_together(home):
     home.reads(panic=1).reads(smoke=1)
     assert sorted(home.alarms()) == [("panic", "active"), ("smoke", "active")]
     assert isinstance(home, Home)
+
+
+def test_two_doors_open_one_after_the_other_are_not_one_door_open_for_long(home_with):
+    doors = [Sensor("front", "door", 25 * HOUR), Sensor("yard", "door", 25 * HOUR)]
+    home = home_with("door_open_night", sensors=doors).reads(sensor="front", door_open=1).passes("20m")
+    home.reads(sensor="yard", door_open=1).reads(sensor="front", door_open=0).passes("20m")
+    assert home.alarms() == []
+    home.passes("10m")
+    assert home.open_alarm("door_open_night").evidence.sensors[0].sensor_id == "yard"
+    home.reads(sensor="front", door_open=1).reads(sensor="front", door_open=0)
+    assert home.alarms() == [("door_open_night", "active")]  # the front door is not what it is about
+    home.reads(sensor="yard", door_open=0)
+    assert home.alarms() == [("door_open_night", "cleared")]
+
+
+def test_a_tap_whose_neighbour_never_speaks_is_not_added_up_over_days(home_with):
+    """Found on a recorded flat: a meter that never speaks kept every other tap's minutes from being forgotten."""
+    taps = [Sensor("sink", "water", HOUR), Sensor("dead", "water", HOUR)]
+    home = home_with("water_running", sensors=taps)
+    for _ in range(20):
+        home.reads(sensor="sink", flow_l_min=5).passes("20m").reads(sensor="sink", flow_l_min=0).passes("40m")
+    assert home.alarms() == []
+
+
+def test_a_fault_of_the_box_that_happens_again_after_an_answer_asks_again(home_with):
+    home = home_with("session_lost")
+    home.feed(Fault("session_lost", True, home.clock.at, "first"))
+    gateway = home.engine.homes["gateway"].cases
+    alarm_id = gateway.open_by_rule["session_lost"]
+    home.command(CommandKind.ACKNOWLEDGE, alarm_id, by="keeper1")
+    home.passes("1h")
+    home.feed(Fault("session_lost", True, home.clock.at, "second"))
+    assert gateway.alarms[alarm_id].response is Response.UNANSWERED
+    assert gateway.alarms[alarm_id].evidence.detail == "second"
