@@ -1,0 +1,77 @@
+"""What people say about a home: away and back, mute, test mode, and that an alarm is closed."""
+
+from typing import TYPE_CHECKING
+
+from sensor_guard.engine import signals
+from sensor_guard.engine.conditions import FAR, REARM_FOR, TRUE
+from sensor_guard.model import Alarm, Effects, Instant
+
+if TYPE_CHECKING:
+    from sensor_guard.engine.home import Home
+
+
+def away(home: "Home", until: Instant, at: Instant, now: Instant, effects: Effects) -> None:
+    """The home is empty until ``until``: rules that say so are suspended."""
+    _set_away(home, until, at, now, effects)
+
+
+def back(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
+    """The home is lived in again: suspended rules start afresh."""
+    _set_away(home, None, at, now, effects)
+
+
+def _set_away(home: "Home", until: Instant | None, at: Instant, now: Instant, effects: Effects) -> None:
+    home.is_away = until is not None
+    home.away_until = until if until is not None else FAR
+    effects.changed = True
+    for watch in home.watches.values():
+        if watch.rule.unless_away:
+            watch.suspended = home.is_away
+            home.evaluate(watch, at, now, effects)
+    home.deadline = home.next_deadline()
+
+
+def mute(home: "Home", rule_id: str, until: Instant, effects: Effects) -> None:
+    """Raise nothing new of this rule until then."""
+    home.muted_until[rule_id] = until
+    effects.changed = True
+    home.deadline = min(home.deadline, until)
+
+
+def unmute(home: "Home", rule_id: str, at: Instant, now: Instant, effects: Effects) -> None:
+    """The silence ends: what is true and was held back rises now."""
+    if home.muted_until.pop(rule_id, None) is None:
+        return
+    effects.changed = True
+    for watch in home.watches_of(rule_id):
+        if watch.is_met and watch.truth is TRUE and home.cases.open_alarm(rule_id) is None:
+            home.raise_alarm(watch, at, now, effects)
+
+
+def begin_test(home: "Home", until: Instant, by: str, effects: Effects) -> None:
+    """Until then alarms of this home are tests and text nobody."""
+    home.test_until, home.test_by = until, by
+    effects.changed = True
+    home.deadline = min(home.deadline, until)
+
+
+def end_test(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
+    """Test alarms end with it; what is still true is real from here on."""
+    home.test_until = 0
+    effects.changed = True
+    for alarm in home.cases.close_tests(home.test_by, at, effects):
+        closed(home, alarm, at)
+        for watch in home.watches_of(alarm.rule_id):
+            if watch.is_signal:
+                signals.still_burning(home, watch, at, now, effects)
+            elif watch.truth is TRUE:
+                watch.needs = watch.condition.hold_for
+                home.deadline = min(home.deadline, watch.deadline())
+
+
+def closed(home: "Home", alarm: Alarm, at: Instant) -> None:
+    """Somebody closed this alarm: its condition must hold afresh before it rises again."""
+    for watch in home.watches_of(alarm.rule_id):
+        if not watch.is_signal:
+            watch.restart(at, watch.condition.hold_for or REARM_FOR)
+            home.deadline = min(home.deadline, watch.deadline())
