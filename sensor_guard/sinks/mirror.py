@@ -160,23 +160,15 @@ class Mirror:
             if self._state is MirrorState.BEHIND:
                 self._state = MirrorState.CURRENT
             return LINGER / SECOND
-        wanted = [(seq, noun) for seq, noun in rows if noun is not None]
-        self._oldest_at = instant_of(wanted[0]) if wanted else None
+        self._oldest_at = instant_of(rows[0])
         more = len(rows) >= self._limit or bool(self._pieces)
-        kept = [row for row in wanted if row[0] not in self._expired]
+        kept = [row for row in rows if row[0] not in self._expired]
         try:
             if kept:
                 self._attempt(lambda: self._sink.write(kept))
         except SinkError as error:
-            return self._failed(error, [seq for seq, _noun in rows], kept, now)
-        if kept:
-            self._stored_count += len(kept)
-            self._dead = 0
-            self._last_stored_at = now
-        self._expired_count += len(wanted) - len(kept)
-        self._advance(rows[-1][0])
-        if wanted:
-            self._recovered(now)
+            return self._failed(error, rows, kept, now)
+        self._stored(rows, kept, now)
         if more:
             return 0.0
         self._oldest_at = None
@@ -205,8 +197,11 @@ class Mirror:
             expired_count=self._expired_count,
         )
 
-    def _next_rows(self) -> list[tuple[int, Reading | AlarmEvent | None]]:
-        rows = list(self._source.rows_after(self._cursor, self._limit))
+    def _next_rows(self) -> list[Row]:
+        rows: list[Row] = [
+            (seq, noun if isinstance(noun, Reading) else AlarmEvent.of(noun.transition, noun.severity))
+            for seq, noun in self._source.rows_after(self._cursor, self._limit)
+        ]
         if not self._pieces:
             return rows
         piece = [row for row in rows if row[0] <= self._pieces[-1]]
@@ -228,7 +223,15 @@ class Mirror:
             log.error("mirror.crashed", sink=self._name, reason=type(error).__name__, where=where)  # noqa: TRY400
             raise SinkError(SinkFailure.OUTAGE, f"the sink failed: {type(error).__name__}") from error
 
-    def _advance(self, seq: int) -> None:
+    def _stored(self, rows: list[Row], kept: list[Row], now: Instant) -> None:
+        if kept:
+            self._stored_count += len(kept)
+            self._dead = 0
+            self._last_stored_at = now
+        self._expired_count += len(rows) - len(kept)
+        self._advance(rows[-1][0], now)
+
+    def _advance(self, seq: int, now: Instant) -> None:
         """Move the cursor, and forget what was known about the rows that it passes."""
         self._cursor = seq
         while self._pieces and self._pieces[-1] <= seq:
@@ -237,16 +240,13 @@ class Mirror:
         self._failures = self._server_errors = 0
         self._state = MirrorState.BEHIND
         self._save_cursor(seq)
-
-    def _recovered(self, now: Instant) -> None:
-        """The sink has done its part: end the fault, if there is one."""
         if self._told:
-            log.info("mirror.recovered", sink=self._name, cursor=self._cursor)
+            log.info("mirror.recovered", sink=self._name, cursor=seq)
         if self._told or not self._told_once:  # once after a start too: the fault may have begun before it
             self._told, self._told_once = None, True
             self._report(Fault(f"{self._name}_offline", active=False, at=now))
 
-    def _failed(self, error: SinkError, seqs: list[int], kept: list[Row], now: Instant) -> float:
+    def _failed(self, error: SinkError, rows: list[Row], kept: list[Row], now: Instant) -> float:
         self._failed_count += 1
         self._note(error, now)
         if error.failure is SinkFailure.SERVER_ERROR:
@@ -259,9 +259,9 @@ class Mirror:
             return 0.0
         elif error.failure in (SinkFailure.OUTAGE, SinkFailure.MISCONFIGURED):
             return self._retry_later(error, now)
-        return self._suspect(error, seqs, kept, now)
+        return self._suspect(error, rows, kept, now)
 
-    def _suspect(self, error: SinkError, seqs: list[int], kept: list[Row], now: Instant) -> float:
+    def _suspect(self, error: SinkError, rows: list[Row], kept: list[Row], now: Instant) -> float:
         """The rows themselves may be at fault: find out whether they are, and then which."""
         self._server_errors = 0
         try:
@@ -278,8 +278,8 @@ class Mirror:
             oldest = sorted(kept, key=instant_of)[: error.dropped]
             self._expired.update(seq for seq, _noun in oldest)
             return 0.0
-        if len(seqs) > 1:
-            self._pieces.append(seqs[len(seqs) // 2 - 1])
+        if len(rows) > 1:
+            self._pieces.append(rows[len(rows) // 2 - 1][0])
             return 0.0
         return self._bury_row(kept[0], error, now)
 
@@ -289,8 +289,7 @@ class Mirror:
         self._bury(letter)
         self._dead_count += 1
         self._dead += 1
-        self._advance(row[0])
-        self._recovered(now)
+        self._advance(row[0], now)
         if self._dead < DEAD_LIMIT:
             return 0.0
         self._dead = 0

@@ -9,46 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
 from sensor_guard.errors import SensorGuardError
-from sensor_guard.model import Instant, Reading, Span
-
-
-class TrailEntry(Protocol):
-    """What is asked of a row of the journal's trail."""
-
-    @property
-    def alarm_id(self) -> str:
-        """The alarm, "" for none."""
-        ...
-
-    @property
-    def what(self) -> str:
-        """transition, notification, command or refusal."""
-        ...
-
-    @property
-    def subject(self) -> str:
-        """The alarm's field, or the notification's id."""
-        ...
-
-    @property
-    def before(self) -> str:
-        """The word before."""
-        ...
-
-    @property
-    def after(self) -> str:
-        """The word after."""
-        ...
-
-    @property
-    def at(self) -> Instant:
-        """When it became true."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why, in one word."""
-        ...
+from sensor_guard.model import Instant, Reading, Span, Transition
 
 
 class AlarmEvent(NamedTuple):
@@ -66,32 +27,21 @@ class AlarmEvent(NamedTuple):
     text: str = ""
 
     @classmethod
-    def of(cls, entry: TrailEntry, severity: str) -> "AlarmEvent | None":
-        """Say an entry of the journal's trail as an event, without its note; None if a history has no use for it.
-
-        That is what belongs to no alarm, what a person asked for (its effect is an entry of its own), and a text
-        on its way. ``severity``: of the alarm.
-        """
-        event = _EVENTS.get((entry.what, entry.subject, entry.after))
-        if event is None and entry.what == "transition":
-            event = entry.reason
-        if entry.what == "notification":
-            event = _TEXTS.get(entry.after)
-        parts = entry.alarm_id.split(".")
-        if not event or len(parts) != 3:
-            return None
-        text = f"{entry.subject}: {entry.before} > {entry.after} {entry.reason}".rstrip()
-        return cls(entry.alarm_id, parts[0], parts[1], event, severity, entry.at, text)
+    def of(cls, transition: Transition, severity: str) -> "AlarmEvent":
+        """Say a transition as an event; the note, in which a person may have written a name, stays behind."""
+        home_id, rule_id, _raised_at = transition.alarm_id.split(".")
+        event = _EVENTS.get((transition.field, transition.after), transition.reason)
+        text = f"{transition.field}: {transition.before} > {transition.after}, {transition.reason}"
+        return cls(transition.alarm_id, home_id, rule_id, event, severity, transition.at, text)
 
 
 _EVENTS = {
-    ("transition", "condition", "true"): "opened",
-    ("transition", "condition", "unknown"): "unseen",
-    ("transition", "condition", "false"): "resolved",
-    ("transition", "response", "acknowledged"): "acked",
-    ("transition", "response", "closed"): "closed",
+    ("condition", "true"): "opened",
+    ("condition", "unknown"): "unseen",
+    ("condition", "false"): "resolved",
+    ("response", "acknowledged"): "acked",
+    ("response", "closed"): "closed",
 }
-_TEXTS = {"accepted": "notified", "delivered": "delivered", "failed": "not_delivered", "ambiguous": "in_doubt"}
 
 Row: TypeAlias = tuple[int, Reading | AlarmEvent]
 """A row of the journal with its seq."""
@@ -103,14 +53,27 @@ def instant_of(row: Row) -> Instant:
     return noun.observed_at if isinstance(noun, Reading) else noun.at
 
 
+class AlarmStep(Protocol):
+    """A step in the life of an alarm, as the journal gives it."""
+
+    @property
+    def transition(self) -> Transition:
+        """What changed."""
+        ...
+
+    @property
+    def severity(self) -> str:
+        """The alarm's."""
+        ...
+
+
 class RowSource(Protocol):
     """What a mirror asks of the journal, on the mirror's own thread."""
 
-    def rows_after(self, cursor: int, limit: int) -> Sequence[tuple[int, Reading | AlarmEvent | None]]:
-        """Give at most ``limit`` rows with a seq above ``cursor``, in the order of seq.
+    def rows_after(self, cursor: int, limit: int) -> Sequence[tuple[int, Reading | AlarmStep]]:
+        """Give at most ``limit`` readings and steps of alarms with a seq above ``cursor``, in the order of seq.
 
-        None stands for a row that no sink wants: the cursor passes it. The same cursor always gives the same rows,
-        but for those that retention has removed since.
+        The same cursor always gives the same rows, but for those that retention has removed since.
         """
         ...
 

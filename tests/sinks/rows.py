@@ -3,9 +3,10 @@
 import random
 from bisect import bisect_right
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from sensor_guard.clock import parse_at
-from sensor_guard.model import SECOND, Reading
+from sensor_guard.model import SECOND, Reading, Transition
 from sensor_guard.sinks.client import InfluxConnection
 from sensor_guard.sinks.influx import InfluxSink
 from sensor_guard.sinks.mirror import Mirror
@@ -31,6 +32,20 @@ def readings(count, *, homes=20):
 def alarm_event(seq, event="opened", *, text="", at=None, home="home-1"):
     at = NOON + seq * SECOND if at is None else at
     return seq, AlarmEvent(f"{home}.smoke.20260301T120000Z", home, "smoke", event, "critical", at, text)
+
+
+class Step(NamedTuple):
+    """A step of an alarm as the journal gives it."""
+
+    transition: Transition
+    severity: str
+
+
+def step(seq, before="false", after="true", reason="raised", *, home="home-1"):
+    alarm_id = f"{home}.smoke.20260301T120000Z"
+    return seq, Step(
+        Transition(alarm_id, "condition", before, after, NOON + seq * SECOND, reason, "li", "Mrs Wang"), "critical"
+    )
 
 
 class Journal:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sensor_guard.journal.trail import TrailEntry
+from sensor_guard.model import Transition
 from sensor_guard.sinks import line
 from sensor_guard.sinks.line import lines_of
 from sensor_guard.sinks.protocol import AlarmEvent, instant_of
@@ -71,42 +71,19 @@ def test_a_text_cannot_leave_its_quotes(text, sent):
     assert f'text="{sent}"' in lines_of([alarm_event(1, text=text)])[0]
 
 
-ALARM = "home-1.smoke.20260301T120000Z"
-
-
-def entry(what, subject, before, after, reason, alarm_id=ALARM):
-    return TrailEntry(7, alarm_id, what, subject, before, after, NOON, NOON + 1, reason, "li", "Mrs Wang is fine")
-
-
 @pytest.mark.parametrize(
-    ("found", "event"),
+    ("field", "before", "after", "reason", "event"),
     [
-        (entry("transition", "condition", "false", "true", "raised"), "opened"),
-        (entry("transition", "condition", "true", "unknown", "unseen"), "unseen"),
-        (entry("transition", "condition", "true", "false", "cleared"), "resolved"),
-        (entry("transition", "response", "unanswered", "acknowledged", "acknowledged"), "acked"),
-        (entry("transition", "response", "acknowledged", "closed", "closed"), "closed"),
-        (entry("transition", "evidence", "1", "2", "pressed_again"), "pressed_again"),
-        (entry("notification", f"{ALARM}.1", "sending", "accepted", ""), "notified"),
-        (entry("notification", f"{ALARM}.1", "accepted", "delivered", ""), "delivered"),
-        (entry("notification", f"{ALARM}.1", "sending", "failed", "invalid_number"), "not_delivered"),
-        (entry("notification", f"{ALARM}.1", "sending", "ambiguous", "timeout"), "in_doubt"),
+        ("condition", "false", "true", "raised", "opened"),
+        ("condition", "true", "unknown", "unseen", "unseen"),
+        ("condition", "true", "false", "cleared", "resolved"),
+        ("response", "unanswered", "acknowledged", "acknowledged", "acked"),
+        ("response", "acknowledged", "closed", "closed", "closed"),
+        ("evidence", "1", "2", "pressed_again", "pressed_again"),
     ],
 )
-def test_an_entry_of_the_trail_becomes_an_event_and_leaves_its_note_behind(found, event):
-    made = AlarmEvent.of(found, "critical")
+def test_a_transition_becomes_an_event_and_leaves_its_note_behind(field, before, after, reason, event):
+    moved = Transition("home-1.smoke.20260301T120000Z", field, before, after, NOON, reason, "li", "Mrs Wang is fine")
+    made = AlarmEvent.of(moved, "critical")
     assert (event, "home-1", "smoke", NOON) == (made.event, made.home_id, made.rule_id, instant_of((1, made)))
     assert "Wang" not in lines_of([(1, made)])[0]
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        entry("notification", f"{ALARM}.1", "pending", "sending", ""),
-        entry("command", "c1", ALARM, "acknowledge", ""),
-        entry("refusal", "c1", "", "", "refused", alarm_id=""),
-        entry("notification", "test.1", "sending", "accepted", "", alarm_id=""),
-    ],
-)
-def test_what_a_history_has_no_use_for_is_no_event(found):
-    assert AlarmEvent.of(found, "critical") is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND
 from sensor_guard.sinks.mirror import BACKOFF_LIMIT, DEAD_LIMIT, PAUSE
 from sensor_guard.sinks.protocol import ReadingSink, SinkError, SinkFailure, instant_of
-from tests.sinks.rows import NOON, Journal, Loop, alarm_event, reading, readings
+from tests.sinks.rows import NOON, Journal, Loop, reading, readings, step
 
 
 class Sink:
@@ -86,26 +86,6 @@ def test_a_restart_goes_on_after_the_stored_cursor():
     Loop(journal.mirror(sink, limit=5)).step()
     Loop(journal.mirror(sink, limit=5)).until_current()
     assert sink.sizes == [5, 2]
-
-
-def test_rows_that_no_sink_wants_are_passed():
-    journal, sink = Journal([(seq, None if seq % 3 else reading(seq)[1]) for seq in range(1, 41)]), Sink(bad=[9])
-    loop = Loop(journal.mirror(sink, limit=5)).until_current()
-    assert sink.stored == set(range(3, 41, 3)) - {9}
-    assert (journal.cursor, [letter.seq for letter in journal.letters]) == (40, [9])
-    assert loop.mirror.status(loop.now).expired_count == 0
-
-
-def test_a_page_of_rows_that_no_sink_wants_is_not_the_end():
-    journal, sink = Journal([*((seq, None) for seq in range(1, 20)), reading(20)]), Sink()
-    Loop(journal.mirror(sink, limit=5)).until_current()
-    assert (journal.cursor, sink.stored, sink.sizes) == (20, {20}, [1])
-
-
-def test_rows_that_no_sink_wants_say_nothing_about_the_server():
-    journal = Journal([(1, None)])
-    Loop(journal.mirror(Sink())).until_current()
-    assert (journal.cursor, journal.faults) == (1, [])
 
 
 def test_a_journal_with_nothing_new_is_asked_again_a_second_later():
@@ -358,7 +338,7 @@ def test_rows_that_retention_takes_in_the_middle_of_a_search_end_it():
 
 
 def test_a_backlog_has_a_depth_and_an_age():
-    journal = Journal([*readings(9), alarm_event(10)])
+    journal = Journal([*readings(9), step(10)])
     mirror = journal.mirror(Sink(script=[outage(retry_after=DAY)]))
     now = NOON + DAY
     mirror.step(now)

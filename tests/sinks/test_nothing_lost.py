@@ -7,6 +7,7 @@ import pytest
 
 from sensor_guard.clock import SystemClock
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND
+from sensor_guard.sinks.history import InfluxHistory
 from tests.fakes.influx_faults import (
     DROP,
     HANG,
@@ -22,12 +23,13 @@ from tests.sinks.rows import (
     UNSTORABLE_AT,
     Journal,
     Loop,
-    alarm_event,
+    connection,
     influx_sink,
     keys_in,
     keys_of,
     reading,
     readings,
+    step,
 )
 
 
@@ -49,6 +51,19 @@ def test_one_bad_line_in_5000(influxd, faulty, database):
     assert str(UNSTORABLE_AT) in letter.line
     assert "out of range" in letter.detail
     assert len(faulty.bodies) < 45
+    check(influxd, database, journal)
+
+
+def test_alarms_go_the_same_way_and_leave_their_notes_behind(influxd, faulty, database):
+    faulty.script([STORED_BUT_DROPPED])
+    journal = Journal([reading(1), step(2), reading(3), step(4, "true", "false", "cleared")])
+    with influx_sink(faulty.url, database) as sink:
+        Loop(journal.mirror(sink)).until_current()
+        with connection(faulty.url, database) as opened:
+            found = list(InfluxHistory(opened).alarms("home-1", NOON, NOON + DAY))
+    assert [(each.event, each.at) for each in found] == [("opened", NOON + 2_000), ("resolved", NOON + 4_000)]
+    assert found[0].text == "condition: false > true, raised"
+    assert not any(b"Wang" in body for body in faulty.bodies)
     check(influxd, database, journal)
 
 
@@ -149,7 +164,7 @@ def test_an_unknown_retention_policy_buries_nothing(influxd, faulty, database):
 def test_a_bucket_with_other_types_buries_nothing(influxd, faulty, database, stored):
     """Somebody else's points made ``value`` an integer: every row of ours is refused with a 400."""
     influxd.request("POST", f"/write?db={database}", f"{stored} {NOON}000000".encode())
-    journal = Journal([*readings(100), alarm_event(101)])
+    journal = Journal([*readings(100), step(101)])
     with influx_sink(faulty.url, database) as sink:
         loop = Loop(journal.mirror(sink))
         for _ in range(30):
