@@ -1,0 +1,356 @@
+"""The body of the one loop: a turn takes what has arrived, stores it, decides, and stores what follows, in one commit.
+
+No thread, no clock, no socket: app.py turns it, the command line turns it once where no daemon runs, and a test turns
+it as it likes. What may be acknowledged, sent and answered is handed back only when it is on disk.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+
+from sensor_guard.config import plan_from_text, plan_to_text, text_hash
+from sensor_guard.engine import snapshot
+from sensor_guard.engine.engine import Engine
+from sensor_guard.engine.plan import Plan
+from sensor_guard.errors import JournalError
+from sensor_guard.health import Counters, count
+from sensor_guard.inbox import Event, Request, Work
+from sensor_guard.journal import Batch, HomeState, Journal
+from sensor_guard.model import (
+    DEVICE_TIME,
+    MINUTE,
+    Command,
+    DeliveryReport,
+    Effects,
+    Input,
+    Instant,
+    Message,
+    Notification,
+    NotificationState,
+    PlanChanged,
+    Quarantined,
+    Reading,
+    Span,
+)
+
+CHECKPOINT_SLICE = 200
+"""Homes whose state is written with one batch: about 600 kB, some 10 ms."""
+CHECKPOINT_INPUTS = 20_000
+CHECKPOINT_EVERY: Span = 5 * MINUTE
+"""A checkpoint begins after so many inputs or so much time, so that a start replays no more than that."""
+
+_STEPS = {
+    "raised": "alarm.raised",
+    "cleared": "alarm.cleared",
+    "unseen": "alarm.unseen",
+    "seen_again": "alarm.seen_again",
+    "recurred": "alarm.recurred",
+    "acknowledged": "alarm.acknowledged",
+    "closed": "alarm.closed",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class MessageReader(Protocol):
+    """What a turn asks of the decoders."""
+
+    def route(self, message: Message) -> list[Reading] | Quarantined:
+        """Read a message, or say why it cannot be read."""
+        ...
+
+
+@dataclass(slots=True)
+class Turn:
+    """One batch on its way. Kept by the loop when the commit fails, and committed again without being fed again."""
+
+    events: Sequence[Event]
+    now: Instant
+    items: list[Message | Input] = field(default_factory=list)
+    readings_of: dict[int, list[Reading]] = field(default_factory=dict)  # place in items -> readings
+    quarantined: list[Quarantined] = field(default_factory=list)
+    effects: Effects | None = None
+    leased: list[Notification] = field(default_factory=list)
+    answers: list[tuple[Callable[[object], None], object]] = field(default_factory=list)
+    commit_ms: float = 0.0
+
+    def messages(self) -> list[Message]:
+        """Give the messages that may be acknowledged to the broker once the turn is committed."""
+        return [event for event in self.events if isinstance(event, Message)]
+
+
+class Core:
+    """Journal and engine together. All methods are for the one thread that owns the journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        plan: Plan,
+        reader: MessageReader,
+        *,
+        channel: str = "",
+        counters: Counters | None = None,
+    ) -> None:
+        self.journal = journal
+        self.counters = counters or Counters()
+        self.engine = Engine(self._plan_of)
+        self._reader = reader
+        self._channel = channel
+        self._plan = plan
+        self._plan_text = plan_to_text(plan)
+        self._plan_hash = text_hash(self._plan_text)
+        self._texts_wait = True
+        self._cycle: list[str] = []  # the homes of the checkpoint under way, or of the last one
+        self._checkpoint_left: list[str] | None = None
+        self._checkpoint_seq = 0
+        self._checkpoint_link = ""
+        self._inputs_since = 0
+        self._checkpoint_at: Instant = 0
+
+    # -- starting -------------------------------------------------------------------------------------------------
+
+    def restore(self, now: Instant) -> int:
+        """Put the engine where it was, take the files' configuration in, and settle texts that were under way.
+
+        Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
+        program has changed its mind since; each is stored and logged.
+        """
+        state = self.journal.engine_state()
+        if state is not None:
+            rows = {}
+            for row in self.journal.home_states():
+                if row.schema != snapshot.SCHEMA:
+                    raise JournalError(
+                        f"{self.journal.path}: home {row.home_id} was stored by another version (layout {row.schema},"
+                        f" not {snapshot.SCHEMA}); start that version once more, or restore its backup"
+                    )
+                rows[row.home_id] = (row.upto_seq, json.loads(row.state))
+            snapshot.restore(self.engine, json.loads(state), rows)
+        differences = batches = 0
+        for tail in self.journal.tail():
+            effects = self.engine.feed(tail.inputs, tail.now)
+            batches += 1
+            if effects or effects.alarms:
+                with self.journal.batch(now) as batch:
+                    differences += batch.record(effects, replay_of=tail.seq)
+        self.engine.upto.clear()
+        if differences:
+            log.error("journal.replay_differed", differences=differences)
+        log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
+        self._checkpoint_at = now
+        self.use_plan(self._plan, now)
+        for report in self.journal.ambiguous_at_start(now):
+            self.commit(self.turn([report], now))
+        return differences
+
+    def use_plan(self, plan: Plan, now: Instant) -> bool:
+        """Put a configuration in force; False if it is in force already. Every home's state is written with it."""
+        text = plan_to_text(plan)
+        plan_hash = text_hash(text)
+        self._plan, self._plan_text, self._plan_hash = plan, text, plan_hash
+        if plan_hash == self.engine.plan_hash:
+            return False
+        with self.journal.batch(now) as batch:
+            batch.save_plan(plan_hash, text)
+            seq = batch.append_event(PlanChanged(plan_hash, now))
+            batch.record(self.engine.feed([(seq, PlanChanged(plan_hash, now))], now))
+            self._save_all(batch)
+        log.info("plan.changed", plan_hash=plan_hash[:12], homes=len(plan.homes), rules=len(plan.rules))
+        return True
+
+    def _plan_of(self, plan_hash: str) -> Plan:
+        if plan_hash == self._plan_hash:
+            return self._plan
+        stored = self.journal.plan(plan_hash)
+        if stored is None:
+            raise JournalError(f"{self.journal.path}: the configuration {plan_hash} is missing; restore a backup")
+        return plan_from_text(stored.body)
+
+    # -- a turn ---------------------------------------------------------------------------------------------------
+
+    def turn(self, events: Sequence[Event], now: Instant) -> Turn:
+        """Decode what has arrived. Nothing is stored or decided yet."""
+        turn = Turn(events, now)
+        for event in events:
+            item = event.event if isinstance(event, Request) else event
+            if isinstance(item, Message):
+                read = self._reader.route(item)
+                if isinstance(read, Quarantined):
+                    turn.quarantined.append(read)
+                    count(self.counters.quarantined, read.reason)
+                    continue
+                turn.readings_of[len(turn.items)] = read
+                turn.items.append(item)
+            elif not isinstance(item, Work) and not callable(item):
+                turn.items.append(item)
+        return turn
+
+    def commit(self, turn: Turn, *, room: int = 0) -> None:
+        """Store, decide and store what follows, in one transaction.
+
+        Args:
+            turn: as ``turn`` made it, or as a failed ``commit`` left it.
+            room: how many texts the worker can take now; they are in ``turn.leased`` afterwards.
+
+        Raises:
+            JournalUnavailableError: nothing is stored; commit the same turn again later.
+        """
+        turn.leased = []
+        if turn.effects is None and not turn.items:
+            turn.effects = self.engine.feed([], turn.now)
+        if self._is_empty(turn, room):
+            return
+        try:
+            with self.journal.batch(turn.now) as batch:
+                self._write(batch, turn, room)
+        except BaseException:
+            # What this checkpoint has covered so far is not on disk: it begins again, with all its homes.
+            self.engine.dirty.update(self._cycle)
+            self._checkpoint_left = None
+            raise
+        self._after(turn)
+
+    def _is_empty(self, turn: Turn, room: int) -> bool:
+        """Say whether there is nothing to write: time has passed and nothing has come of it."""
+        effects = turn.effects
+        if turn.events or effects is None or effects or effects.alarms or (room > 0 and self._texts_wait):
+            return False
+        return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
+
+    def _write(self, batch: Batch, turn: Turn, room: int) -> None:
+        numbered = self._append(batch, turn)
+        batch.quarantine(turn.quarantined)
+        if turn.effects is None:
+            turn.effects = self.engine.feed(numbered, turn.now)
+        batch.record(turn.effects)
+        for event in turn.events:
+            if isinstance(event, Work):
+                event.apply(batch)
+        self._texts_wait = self._texts_wait or bool(turn.effects.notifications)
+        if room > 0 and self._texts_wait:
+            turn.leased = batch.lease(turn.now, room, channel=self._channel)
+        self._inputs_since += len(numbered)
+        self._checkpoint(batch, turn.now)
+
+    def _append(self, batch: Batch, turn: Turn) -> list[tuple[int, Input]]:
+        """Number and store the turn's inputs in their order."""
+        numbered: list[tuple[int, Input]] = []
+        waiting: list[Reading] = []
+        for place, item in enumerate(turn.items):
+            if isinstance(item, Message):
+                readings = turn.readings_of[place]
+                if not self._is_copy(batch, item, readings):
+                    waiting.extend(readings)
+                continue
+            numbered.extend(batch.append_readings(waiting))
+            waiting = []
+            if isinstance(item, DeliveryReport):
+                if not batch.report(item):
+                    continue
+                self._texts_wait = self._texts_wait or item.state == NotificationState.PENDING
+            numbered.append((batch.append_event(item), item))
+        numbered.extend(batch.append_readings(waiting))
+        return numbered
+
+    def _is_copy(self, batch: Batch, message: Message, readings: list[Reading]) -> bool:
+        # Readings with the device's own time are known by it; the others only by the packet that brought them.
+        if message.qos == 0 or any(reading.flags & DEVICE_TIME for reading in readings):
+            return False
+        lane = "urgent" if message.urgent else "bulk"
+        return batch.seen_packet(lane, message.packet_id, message.payload, duplicate=message.duplicate)
+
+    def _after(self, turn: Turn) -> None:
+        counters, effects = self.counters, turn.effects
+        assert effects is not None
+        counters.batches += 1
+        counters.messages += len(turn.messages())
+        counters.readings += sum(len(readings) for readings in turn.readings_of.values())
+        for transition in effects.transitions:
+            _, rule_id, _ = transition.alarm_id.split(".")
+            if transition.reason == "raised":
+                count(counters.raised, rule_id)
+            log.info(
+                _STEPS.get(transition.reason, "alarm.changed"),
+                alarm_id=transition.alarm_id,
+                rule_id=rule_id,
+                at=transition.at,
+                actor_id=transition.actor_id,
+            )
+        for item in turn.items:
+            if isinstance(item, DeliveryReport):
+                count(counters.notifications, item.state)
+            elif isinstance(item, Command):
+                counters.commands += 1
+        refused = dict(effects.refused)
+        for event in turn.events:
+            if isinstance(event, Request):
+                if isinstance(event.event, Command):
+                    turn.answers.append((event.reply, refused.get(event.event.command_id)))
+                else:
+                    turn.answers.append((event.reply, event.event() if callable(event.event) else None))
+        if self._texts_wait and not turn.leased:
+            self._texts_wait = self.journal.next_text_at() is not None
+
+    def next_due(self) -> Instant | None:
+        """When the next turn should come though nothing arrives; None: not at all."""
+        due = self.engine.next_deadline()
+        if self._texts_wait:
+            text_at = self.journal.next_text_at()
+            if text_at is not None:
+                due = text_at if due is None else min(due, text_at)
+        return due
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _checkpoint_is_due(self, now: Instant) -> bool:
+        due = self._inputs_since >= CHECKPOINT_INPUTS or now - self._checkpoint_at >= CHECKPOINT_EVERY
+        return due and bool(self.engine.dirty)
+
+    def _checkpoint(self, batch: Batch, now: Instant) -> None:
+        """Write the state of homes that changed, a slice a batch; when all are there, a restart begins here."""
+        if self._checkpoint_left is None:
+            if not self._checkpoint_is_due(now):
+                return
+            self._cycle = self._checkpoint_left = sorted(self.engine.dirty)
+            self._checkpoint_seq = batch.seq
+            self._checkpoint_link = _dump(snapshot.save_link(self.engine))
+            self._inputs_since, self._checkpoint_at = 0, now
+            self.engine.dirty.clear()
+        slice_, self._checkpoint_left = (
+            self._checkpoint_left[:CHECKPOINT_SLICE],
+            self._checkpoint_left[CHECKPOINT_SLICE:],
+        )
+        self._save(batch, slice_)
+        if not self._checkpoint_left:
+            batch.save_tail(self._checkpoint_seq, self._checkpoint_link)
+            self._checkpoint_left = None
+            # self._cycle stays until the next one: should this very commit fail, its homes are dirty again.
+
+    def checkpoint_all(self, now: Instant) -> None:
+        """Write every changed home at once, so that the next start replays nothing (clean stop)."""
+        with self.journal.batch(now) as batch:
+            self._save_all(batch, only=self.engine.dirty | set(self._checkpoint_left or ()))
+
+    def _save_all(self, batch: Batch, *, only: set[str] | None = None) -> None:
+        stored = {row.home_id for row in self.journal.home_states()} if only is None else set()
+        self._save(batch, sorted((set(self.engine.homes) | stored) if only is None else only))
+        batch.save_tail(batch.seq, _dump(snapshot.save_link(self.engine)))
+        self.engine.dirty.clear()
+        self._checkpoint_left = None
+        self._inputs_since = 0
+
+    def _save(self, batch: Batch, home_ids: list[str]) -> None:
+        homes, plan_hash, seq = self.engine.homes, self.engine.plan_hash, batch.seq
+        batch.save_home_states(
+            HomeState(home_id, seq, snapshot.SCHEMA, plan_hash, _dump(snapshot.save_home(homes[home_id])))
+            for home_id in home_ids
+            if home_id in homes
+        )
+        batch.delete_home_states(home_id for home_id in home_ids if home_id not in homes)
+
+
+def _dump(row: dict[str, Any]) -> str:
+    return json.dumps(row, separators=(",", ":"), ensure_ascii=False)
