@@ -1,0 +1,52 @@
+"""From the real journal into the real database: what the one must give and the other keeps."""
+
+from sensor_guard.journal import Journal as Store
+from sensor_guard.journal import Reader
+from sensor_guard.model import SECOND, Alarm, Effects, Evidence, Quarantined, Response, Transition, Truth
+from sensor_guard.sinks.history import InfluxHistory
+from sensor_guard.sinks.mirror import Mirror
+from tests.sinks.rows import NOON, UNSTORABLE_AT, Loop, connection, influx_sink, reading
+
+ALARM = Alarm(
+    "home-1.smoke.20260301T120005Z", "smoke", "home-1", "critical", Truth.TRUE, Response.UNANSWERED,
+    NOON + 5 * SECOND, NOON + 5 * SECOND, Evidence(NOON, 0, 0),
+)  # fmt: skip
+
+
+def test_the_journals_rows_reach_the_database_and_the_cursor_comes_back(tmp_path, influxd, shim, database):
+    path = tmp_path / "journal.db"
+    with Store.open(path) as store:
+        with store.batch(NOON) as batch:
+            batch.append_readings([reading(seq)[1] for seq in range(1, 5)])
+            batch.append_readings([reading(5, at=UNSTORABLE_AT)[1]])
+            raised = Transition(ALARM.alarm_id, "condition", "false", "true", ALARM.raised_at, "raised")
+            batch.record(Effects([raised], {ALARM.alarm_id: ALARM}, changed=True))
+
+        def save_cursor(cursor):
+            with store.batch(NOON) as batch:
+                batch.save_cursor("influxdb", cursor)
+
+        def bury(letter):
+            with store.batch(NOON) as batch:
+                row = Quarantined(f"influxdb/{letter.seq}", letter.line.encode(), "refused", letter.detail, letter.at)
+                batch.quarantine([row])
+
+        with Reader.open(path) as reader, influx_sink(shim.url, database) as sink:
+            mirror = Mirror(
+                sink,
+                reader,
+                cursor=store.cursor("influxdb") or 0,
+                save_cursor=save_cursor,
+                bury=bury,
+                report=lambda _fault: None,
+            )
+            Loop(mirror).until_current()
+            assert store.cursor("influxdb") == reader.rows_after(0, 100)[-1][0]
+            assert reader.rows_after(store.cursor("influxdb"), 100) == []
+            assert "out of range" in reader.quarantined()[0].detail
+    with connection(shim.url, database) as opened:
+        history = InfluxHistory(opened)
+        found = list(history.readings("home-1", NOON, NOON + 60 * SECOND))
+        assert [each.observed_at for each in found] == [NOON + seq * SECOND for seq in range(1, 5)]
+        [alarm] = history.alarms("home-1", NOON, NOON + 60 * SECOND)
+        assert (alarm.event, alarm.alarm_id, alarm.level, alarm.at) == ("opened", ALARM.alarm_id, 3, ALARM.raised_at)
