@@ -136,10 +136,12 @@ def check_phone(text: str) -> tuple[str | None, str | None]:
         number = phonenumbers.parse(text)
     except phonenumbers.NumberParseException:
         return f"{text!r}: there is no such country code; write it such as +8613800000000", None
-    if not phonenumbers.is_possible_number(number):
-        reason = phonenumbers.is_possible_number_with_reason(number)
-        word = "too long" if reason == phonenumbers.ValidationResult.TOO_LONG else "too short"
-        return f"{text!r} is {word} for country code +{number.country_code}; count the digits again", None
+    if not phonenumbers.is_possible_number_for_type(number, phonenumbers.PhoneNumberType.MOBILE):
+        country = f"+{number.country_code}"
+        return (
+            f"{text!r} is no mobile number of {country}: too few or too many digits (a landline takes no texts)",
+            None,
+        )
     if not phonenumbers.is_valid_number(number):
         return None, "no such range of numbers is known; check it, and send a text with: sensor-guard notify test"
     if phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.FIXED_LINE:
@@ -227,18 +229,19 @@ class _Reader:
 
     def _covers(self, words: tuple[str, ...], role: Role, spot: Spot) -> tuple[tuple[str, str], ...]:
         covers: list[tuple[str, str]] = []
-        for word in words or (_ALL,):
+        for place, word in enumerate(words or (_ALL,)):
+            key = f"covers.{place}"
             try:
                 scope, name = parse_scope(word)
             except ValueError as error:
-                self.problems.append(spot.problem("covers", str(error)))
+                self.problems.append(spot.problem(key, str(error)))
                 continue
             if role is Role.FAMILY and scope != "home":
                 message = f"family belongs to homes; write home:ID for each of them, not {word!r}"
-                self.problems.append(spot.problem("covers", message))
+                self.problems.append(spot.problem(key, message))
             elif self._homes is not None and scope != _ALL and name not in self._known[scope]:
                 near = did_you_mean(name, self._known[scope])
-                self.problems.append(spot.problem("covers", f"there is no {scope} {name!r} among the homes{near}"))
+                self.problems.append(spot.problem(key, f"there is no {scope} {name!r} among the homes{near}"))
             elif (scope, name) not in covers:
                 covers.append((scope, name))
         return tuple(covers)
@@ -265,26 +268,26 @@ def _read_yaml_contacts(path: Path, reader: _Reader) -> None:
 
 
 def _wrong_writing(text: str) -> str | None:
-    if re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", text):
+    if re.fullmatch(r"[0-9](\.[0-9]+)?[eE]\+?[0-9]+", text):
         return f"{text}: a spreadsheet has rounded this number; format the column as text and write it again"
     digits = re.sub(r"[\s().-]", "", text)
-    if digits != text and re.fullmatch(r"\+?\d+", digits):
+    if digits != text and re.fullmatch(r"\+?[0-9]+", digits):
         return f"{text!r}: write the digits without spaces or dashes: {digits}"
     if not text.startswith("+"):
         return f"{text!r}: {_without_plus(text)}"
-    if not re.fullmatch(r"\+[1-9]\d{6,14}", text):
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", text):
         return f"{text!r} is not a number; write + and the country code, then digits only, such as +8613800000000"
     return None
 
 
 def _without_plus(text: str) -> str:
-    if re.fullmatch(r"861[3-9]\d{9}", text):
+    if re.fullmatch(r"861[3-9][0-9]{9}", text):
         return f"the + is missing (a spreadsheet drops it: format the column as text); write +{text}"
-    if re.fullmatch(r"1[3-9]\d{9}", text):
+    if re.fullmatch(r"1[3-9][0-9]{9}", text):
         return f"the country code is missing; write +86{text} for a number in China"
-    if re.fullmatch(r"00[1-9]\d{6,14}", text):
+    if re.fullmatch(r"00[1-9][0-9]{6,14}", text):
         return f"write + in place of 00: +{text[2:]}"
-    if re.fullmatch(r"\d+", text):
+    if re.fullmatch(r"[0-9]+", text):
         return (
             "+ and country code are missing (a spreadsheet drops + and leading zeros); write it such as +8613800000000"
         )

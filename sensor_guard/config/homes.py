@@ -181,8 +181,7 @@ class HomesBuilder:
         if not site or not home:
             return
         self._add_home(HomeEntry(home, site, building, row["label"], (), self._rules_off(row, spot), spot))
-        if sensor is not None:
-            self._add_sensor(home, sensor, spot)
+        if sensor is not None and self._add_sensor(home, sensor, spot):
             self._add_topic(row, TopicEntry(site, home, sensor.sensor_id, sensor.kind, OWN), spot)
 
     def finish(self) -> Homes:
@@ -232,13 +231,14 @@ class HomesBuilder:
             ("building", home.building_id, known.building_id),
             ("label", home.label, known.label),
         ):
-            if here != there and not (column == "label" and not here):
+            if here != there and not (column == "label" and "" in {here, there}):
                 message = f"home {home.home_id} has the {column} {there!r} in {known.spot} and {here!r} here"
                 self.problems.append(home.spot.problem(column, f"{message}; write the same in every row of it"))
-        if home.rules_off:
+        if home.rules_off or (home.label and not known.label):
             rules = tuple(dict.fromkeys((*known.rules_off, *home.rules_off)))
+            label = known.label or home.label
             self._homes[home.home_id] = HomeEntry(
-                known.home_id, known.site_id, known.building_id, known.label, (), rules, known.spot
+                known.home_id, known.site_id, known.building_id, label, (), rules, known.spot
             )
 
     def _check_building(self, home: HomeEntry) -> None:
@@ -250,14 +250,15 @@ class HomesBuilder:
             way_out = f"; give each an id of its own, such as {home.site_id}-{home.building_id}"
             self.problems.append(home.spot.problem("building", message + way_out))
 
-    def _add_sensor(self, home: str, sensor: Sensor, spot: Spot) -> None:
+    def _add_sensor(self, home: str, sensor: Sensor, spot: Spot) -> bool:
         sensors = self._sensors.setdefault(home, {})
         if sensor.sensor_id in sensors:
             first = sensors[sensor.sensor_id][1]
             message = f"home {home} has a sensor {sensor.sensor_id} already, in {first}; give this one another id"
             self.problems.append(spot.problem("sensor", message))
-            return
+            return False
         sensors[sensor.sensor_id] = (sensor, spot)
+        return True
 
     def _add_topic(self, row: Mapping[str, str], entry: TopicEntry, spot: Spot) -> None:
         convention = row["convention"] or OWN
@@ -318,7 +319,7 @@ def _id(column: str, text: str, spot: Spot, problems: list[Problem]) -> str:
         return sys.intern(checked_id(text))
     except ValueError as error:
         hint = ""
-        if re.fullmatch(r"\d(\.\d+)?[eE]\+\d+", text):
+        if re.fullmatch(r"[0-9](\.[0-9]+)?[eE]\+[0-9]+", text):
             hint = "; a spreadsheet has rounded it: format the column as text and write the id again"
         problems.append(spot.problem(column, f"{error}{hint}"))
         return ""

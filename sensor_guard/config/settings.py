@@ -136,7 +136,7 @@ def _service_sid(value: object) -> str:
 
 
 def _sender(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"\+[1-9]\d{6,14}|[A-Za-z][A-Za-z0-9 ]{0,10}", value):
+    if isinstance(value, str) and re.fullmatch(r"\+[1-9][0-9]{6,14}|[A-Za-z][A-Za-z0-9 ]{0,10}", value):
         return value
     raise ValueError(f'write the sender\'s number in quotes such as "+15005550006", or a sender id, not {shown(value)}')
 

@@ -116,8 +116,16 @@ def listed(words: Iterable[str], *, limit: int = 12) -> str:
 
 
 def _is_echo(details: ErrorDetails) -> bool:
-    """Say whether a list is called too short only because an entry of it was refused, which is told already."""
-    return details["type"] == "too_short" and bool(details["input"])
+    """Say whether the same is told already.
+
+    A list is called too short when an entry of it was refused; a value that is not there, and half a character, are
+    told by ``source``.
+    """
+    if details["type"] == "too_short":
+        return bool(details["input"])
+    if details["type"] == "string_unicode":
+        return True
+    return details["input"] is None and bool(details["loc"]) and details["type"] not in {"missing", "extra_forbidden"}
 
 
 def _problem(model: type[BaseModel], document: Document, way: Way, details: ErrorDetails) -> Problem:
@@ -147,7 +155,7 @@ def _unknown_key(key: str, owner: type[BaseModel] | None) -> str:
             "that SENSOR_GUARD_<NAME>_FILE names (or a systemd credential)"
         )
     known = _keys_of(owner)
-    return f"unknown key{did_you_mean(key, known) or f'; the keys here are {listed(known, limit=15)}'}"
+    return f"unknown key{did_you_mean(key, known) or f'; the keys here are {listed(known, limit=20)}'}"
 
 
 def _example(key: str, owner: type[BaseModel] | None) -> str:
@@ -184,7 +192,7 @@ def _said(details: ErrorDetails, model: type[BaseModel], loc: Way) -> str:
         return str(context["error"])
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         inside = _model_at(model, loc)
-        keys = f" ({listed(_keys_of(inside), limit=15)})" if inside is not None else ""
+        keys = f" ({listed(_keys_of(inside), limit=20)})" if inside is not None else ""
         return f"write a block of keys here{keys}, not {shown(value)}"
     if kind in {"literal_error", "enum"}:
         choices = [choice.strip("'") for choice in re.split(r", | or ", str(context["expected"]))]

@@ -230,9 +230,7 @@ class _Builder:
         place = self.last = _place(event)
         self._document.values[way] = place
         self._count += 1
-        if depth > DEPTH_LIMIT:
-            self._tell(way[:3], event, f"nested deeper than {DEPTH_LIMIT} levels; this cannot be meant")
-            raise _Hopeless
+        self._check_depth(way, event, depth)
         if isinstance(event, AliasEvent):
             return self._alias(way, event)
         assert isinstance(event, (ScalarEvent, SequenceStartEvent, MappingStartEvent))
@@ -256,7 +254,10 @@ class _Builder:
             self._tell(way, event, f"contains the control or direction character {strange}; delete it")
         if event.style is None or event.style == "":
             self._document.plain[way] = text
-            return _resolve(text)
+            value = _resolve(text)
+            if value is None and way:
+                self._tell(way, event, "has no value; write one, or delete the line")
+            return value
         return text
 
     def _sequence(self, way: Way, events: Iterator[Event], depth: int) -> list[object]:
@@ -278,7 +279,7 @@ class _Builder:
                 self._tell((*way, key), event, f"{key!r} stands here twice; the first is in line {first.line}")
                 key = None
             if key is None:
-                _skip(next(events), events)
+                self._skip(way, next(events), events)
                 continue
             self._document.keys[(*way, key)] = _place(event)
             entries[key] = self._node((*way, key), next(events), events, depth + 1)
@@ -288,12 +289,31 @@ class _Builder:
         if not isinstance(event, ScalarEvent):
             message = "a key must be a word; a text that starts with { or [ or * needs quotes"
             self._tell(way, event, message)
-            _skip(event, events)
+            self._skip(way, event, events)
             return None
         if event.value == "<<" and event.style in (None, ""):
             self._tell(way, event, "merge keys (<<) are not supported; write the entries out")
             return None
         return str(event.value)
+
+    def _skip(self, way: Way, event: Event, events: Iterator[Event]) -> None:
+        """Read past the node that begins with ``event``."""
+        depth = 0
+        while True:
+            if isinstance(event, (SequenceStartEvent, MappingStartEvent)):
+                depth += 1
+            elif isinstance(event, (SequenceEndEvent, MappingEndEvent)):
+                depth -= 1
+            if depth == 0:
+                return
+            self._check_depth(way, event, depth)
+            event = next(events)
+
+    def _check_depth(self, way: Way, event: Event, depth: int) -> None:
+        # Not for us alone: ruamel's time grows with the square of the depth.
+        if depth > DEPTH_LIMIT:
+            self._tell(way[:3], event, f"nested deeper than {DEPTH_LIMIT} levels; this cannot be meant")
+            raise _Hopeless
 
     def _alias(self, way: Way, event: AliasEvent) -> object:
         if event.anchor not in self._anchors:
@@ -311,19 +331,6 @@ class _Builder:
     def _tell(self, way: Way, event: Event, message: str) -> None:
         where = ".".join(map(str, way))
         self._problems.append(Problem(self._document.file, *_place(event), where, message))
-
-
-def _skip(event: Event, events: Iterator[Event]) -> None:
-    """Read past the node that begins with ``event``."""
-    depth = 0
-    while True:
-        if isinstance(event, (SequenceStartEvent, MappingStartEvent)):
-            depth += 1
-        elif isinstance(event, (SequenceEndEvent, MappingEndEvent)):
-            depth -= 1
-        if depth == 0:
-            return
-        event = next(events)
 
 
 def _place(event: Event) -> Place:

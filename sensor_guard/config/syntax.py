@@ -51,7 +51,7 @@ def syntax_problem(file: str, text: str, error: MarkedYAMLError) -> Problem:
     for number in (place.line, place.line - 1):
         found = _FULL_WIDTH.search(_QUOTED.sub("", lines[number - 1])) if 0 < number <= len(lines) else None
         if found:
-            message += f"; line {number} contains the full-width character {found.group()}: type it in the ASCII mode"
+            message += f"; line {number} contains the full-width character '{found.group()}': type it in the ASCII mode"
             break
     return Problem(file, *place, "", message or f"not readable as YAML: {said}")
 

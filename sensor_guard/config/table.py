@@ -35,10 +35,12 @@ class Spot(NamedTuple):
     ways: Mapping[str, Way] = MappingProxyType({})
 
     def problem(self, column: str, message: str) -> Problem:
-        """Say what is wrong with a value of this row."""
+        """Say what is wrong with a value of this row; ``covers.1`` is the second word in ``covers``."""
+        name, _, place = column.partition(".")
         if self.document is not None:
-            return self.document.problem(self.ways.get(column, (*self.way, column)), message)
-        return Problem(self.file, self.line, self.columns.get(column, 1), column, message)
+            way = self.ways.get(name, (*self.way, name))
+            return self.document.problem((*way, int(place)) if place else way, message)
+        return Problem(self.file, self.line, self.columns.get(name, 1), name, message)
 
     def __str__(self) -> str:
         return f"line {self.line}" if self.document is not None else f"row {self.line}"

@@ -8,9 +8,9 @@ import unicodedata
 
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Quantity, Span
 
-SPAN_PATTERN = r"^(?=.)(\d{1,5}d)?(\d{1,5}h)?(\d{1,5}m)?(\d{1,6}s)?$"
-WINDOW_PATTERN = r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$"
-THRESHOLD_PATTERN = r"^-?\d+(\.\d+)? ?(W|kW|L/min|L/h|m3/h|%)$"
+SPAN_PATTERN = r"^(?=.)([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$"
+WINDOW_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+THRESHOLD_PATTERN = r"^-?[0-9]+(\.[0-9]+)? ?(W|kW|L/min|L/h|m3/h|%)$"
 
 # A unit as people write it (case does not matter): its quantity, and what one of it is in the quantity's own unit.
 UNITS: dict[str, tuple[Quantity, float]] = {
@@ -79,7 +79,7 @@ def parse_threshold(value: object) -> tuple[float, Quantity]:
     example = "such as 5 W, 0.1 L/min or 15 %"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueError(f"write the unit as well, {example}, not {shown(value)}")  # noqa: TRY004 - pydantic's
-    found = re.fullmatch(r"(-?\d{1,12}(?:\.\d{1,9})?)\s*(\S+)", value) if isinstance(value, str) else None
+    found = re.fullmatch(r"(-?[0-9]{1,30}(?:\.[0-9]{1,9})?)\s*(\S+)", value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"write a number with its unit, {example}, not {shown(value)}{full_width_hint(value)}")
     for unit, (quantity, factor) in UNITS.items():
