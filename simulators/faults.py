@@ -302,9 +302,9 @@ def _rearranged(readings: Iterable[Reading], change: Callable[[Reading], list[Re
 
     Holds what is still under way: the rate x the delay, or a whole held outage.
     """
-    waiting: list[tuple[tuple[Instant, str, str, int], int, Reading]] = []
+    waiting: list[tuple[Instant, int, Reading]] = []
     for count, reading in enumerate(readings):
-        while waiting and waiting[0][2].received_at < reading.received_at:
+        while waiting and waiting[0][0] < reading.received_at:
             yield heapq.heappop(waiting)[2]
         for copy in change(reading):
             heapq.heappush(waiting, (arrival(copy), count, copy))

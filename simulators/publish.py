@@ -1,8 +1,11 @@
 """Streams to a real broker: our own payloads on ``guard/<site>/<home>/<sensor>``, QoS 1, each until its PUBACK.
 
-One thread, one socket, at most ``window`` messages under way. What the broker has not acknowledged when the connection
+One thread, one socket, at most ``WINDOW`` messages under way. What the broker has not acknowledged when the connection
 breaks goes out again on the next one with the same seq and ts, so that nothing is lost and a copy can be recognised.
 Each connection has a client of its own: nothing of paho's memory outlives it.
+
+After a break, messages go one by one, then two, four, ... with each PUBACK: mosquitto 2.0 closes the connection after
+it has refused a message, and a reset throws away the refusal unread where more were under way, for ever.
 """
 
 import json
@@ -116,7 +119,8 @@ class Publisher:
         self._client: paho.Client | None = None
         self._ready = False  # CONNACK is in
         self._called_at = 0.0  # when this connection was begun
-        self._window = WINDOW
+        self._window = self._offered = WINDOW  # how many may be under way now, and at most
+        self._progressed = False  # this connection has brought an acknowledgement
         self._unacknowledged: OrderedDict[int, _Outgoing] = OrderedDict()  # by message id, in order of publishing
         self._again: list[_Outgoing] = []  # of a connection that broke, to go out first
         self._wait = Event()  # never set: a wait that is no sleep
@@ -219,7 +223,9 @@ class Publisher:
         self._again = [*self._unacknowledged.values(), *self._again]
         self._unacknowledged.clear()
         self._client, self._ready = None, False
-        self._hold_back()
+        self._window = 1
+        if not self._progressed:
+            self._hold_back()
 
     def _send(self, outgoing: _Outgoing) -> None:
         assert self._client is not None, "sent only while connected"
@@ -242,11 +248,10 @@ class Publisher:
                 self.refusal = str(reason_code)
             return  # the broker closes the connection
         self.tally.connections += 1
-        self._ready = True
-        self._back_off = _RECONNECT_WITHIN[0]
-        self._moved_at = self._clock.monotonic()
+        self._ready, self._progressed = True, False
         offered = getattr(properties, "ReceiveMaximum", None)
-        self._window = min(WINDOW, offered) if isinstance(offered, int) else WINDOW
+        self._offered = min(WINDOW, offered) if isinstance(offered, int) else WINDOW
+        self._window = min(self._window, self._offered)
 
     def _on_publish(
         self,
@@ -261,6 +266,8 @@ class Publisher:
         if outgoing is None:
             return
         self._moved_at = self._clock.monotonic()
+        self._progressed, self._back_off = True, _RECONNECT_WITHIN[0]
+        self._window = min(self._window * 2, self._offered)
         if reason_code.is_failure:
             self.tally.refused += 1
             return

@@ -1,7 +1,8 @@
 """The lists that belong to a stream: which homes and sensors there are (``homes.csv``), and whom to tell.
 
 The columns are those of the project's own files, so that what is simulated can be run without writing anything by
-hand. The telephone numbers are from the range that Ofcom keeps free for films and books: they ring nowhere.
+hand. The telephone numbers are of those that North America keeps free for films and books (555-0100 to 0199): they
+ring nowhere.
 """
 
 import csv
@@ -148,7 +149,7 @@ def write_contacts(path: Path, home_ids: Iterable[str]) -> None:
         lines += [
             f"  - id: {contact_id}",
             f"    name: {name}",
-            f'    phone: "+4477009{number % 1_000:05d}"',
+            f'    phone: "{_unused_phone(number)}"',
             "    language: zh",
             f"    role: {role}",
             f"    covers: [{_quoted(covers)}]",
@@ -163,6 +164,13 @@ def write_span(span: Span) -> str:
         if span % unit == 0:
             return f"{span // unit}{letter}"
     return f"{span // 1_000}s"
+
+
+def _unused_phone(number: int) -> str:
+    """Give one of the thousand 555-01xx numbers of ten cities."""
+    cities = (202, 206, 212, 213, 303, 305, 312, 404, 415, 512)
+    city, line = divmod(number % 1_000, 100)
+    return f"+1{cities[city]}55501{line:02d}"
 
 
 def _quoted(covers: str) -> str:

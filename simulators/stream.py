@@ -13,9 +13,9 @@ from sensor_guard.model import Instant, Reading, Span
 Stream: TypeAlias = Iterator[Reading]
 
 
-def arrival(reading: Reading) -> tuple[Instant, str, str, int]:
-    """Give the key by which streams are sorted and merged; total within a home, so that runs can be repeated."""
-    return (reading.received_at, reading.home_id, reading.sensor_id, reading.seq)
+def arrival(reading: Reading) -> Instant:
+    """Give the key by which streams are sorted and merged; what arrives at one instant stays in the order it had."""
+    return reading.received_at
 
 
 def merged(streams: Iterable[Iterable[Reading]]) -> Stream:
