@@ -112,10 +112,11 @@ class Core:
 
     # -- starting -------------------------------------------------------------------------------------------------
 
-    def restore(self, now: Instant) -> int:
+    def restore(self, now: Instant, *, settle: bool = True) -> int:
         """Put the engine where it was, take the files' configuration in, and settle texts that were under way.
 
-        Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
+        ``settle`` False leaves out the latter two, for a single command while no daemon runs. Returns how many
+        differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
         """
         state = self.journal.engine_state()
@@ -141,6 +142,8 @@ class Core:
             log.error("journal.replay_differed", differences=differences)
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
+        if not settle:
+            return differences
         self.use_plan(self._plan, now)
         for report in self.journal.ambiguous_at_start(now):
             self.commit(self.turn([report], now))

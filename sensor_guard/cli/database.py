@@ -1,0 +1,78 @@
+"""Verbs about the journal: db backup, check, prune."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sensor_guard.cli.output import AsJson, ConfigPath, Exit, fail, load_config, request, say_json
+from sensor_guard.clock import SystemClock
+from sensor_guard.errors import AlreadyRunningError, JournalError
+from sensor_guard.journal import Journal, Reader
+
+app = typer.Typer(no_args_is_help=True, help="The journal: copy it, check it, shorten it.")
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new file; nothing is overwritten.")],
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the journal, consistent, while the daemon runs."""
+    path = load_config(config).settings.journal.path
+    try:
+        with Reader.open(path) as reader:
+            reader.backup(target)
+    except (JournalError, OSError) as error:
+        fail(str(error), Exit.FAULTS)
+    if as_json:
+        say_json({"ok": True, "target": str(target), "bytes": target.stat().st_size})
+    else:
+        typer.echo(f"{path} is copied to {target} ({target.stat().st_size / 1e6:.1f} MB).")
+
+
+@app.command()
+def check(
+    full: Annotated[bool, typer.Option("--full", help="Every page and index; slow on a large file.")] = False,
+    config: ConfigPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the journal: the file itself, and that nothing in it is missing."""
+    path = load_config(config).settings.journal.path
+    try:
+        with Reader.open(path) as reader:
+            faults = reader.check(full=full)
+    except (JournalError, OSError) as error:
+        fail(str(error), Exit.FAULTS)
+    if as_json:
+        say_json({"ok": not faults, "faults": faults})
+    else:
+        for fault in faults:
+            typer.echo(f"FAULT: {fault}")
+        typer.echo(f"{path}: {len(faults)} fault(s)")
+    if faults:
+        raise typer.Exit(int(Exit.FAULTS))
+
+
+@app.command()
+def prune(config: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Remove what is older than config.yaml keeps; the daemon does so by itself every night."""
+    loaded = load_config(config)
+    settings = loaded.settings.journal
+    try:
+        with Journal.open(settings.path) as journal:
+            steps = 0
+            while journal.prune(
+                SystemClock().now(), keep_readings=settings.keep_readings, keep_alarms=settings.keep_alarms
+            ):
+                steps += 1
+        answer = {"ok": True, "steps": steps}
+    except AlreadyRunningError:
+        answer = request(loaded, "prune")
+    except (JournalError, OSError) as error:
+        fail(str(error), Exit.FAULTS)
+    if as_json:
+        say_json(answer)
+    else:
+        typer.echo(f"{settings.path}: shortened in {answer['steps']} step(s).")

@@ -1,0 +1,164 @@
+"""What every verb shares: the configuration, the daemon, exit codes, and words in two languages."""
+
+import json
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from sensor_guard.clock import SystemClock, local_time, parse_at
+from sensor_guard.config import Config, load, parse_span, plan_from_text, service_environment
+from sensor_guard.control import DaemonAbsentError, ask
+from sensor_guard.core import Core
+from sensor_guard.errors import AlreadyRunningError, ConfigError, JournalError, SensorGuardError
+from sensor_guard.inbox import Request
+from sensor_guard.journal import Journal
+from sensor_guard.model import Command, Instant, Message, Quarantined, Reading
+from sensor_guard.operations import Operations
+
+# Any: JSON between processes.
+Json = dict[str, Any]
+
+
+class Exit(IntEnum):
+    """Exit codes, as docs/operations.md lists them."""
+
+    OK = 0
+    FAULTS = 1  # ran, and found faults; or the daemon refused
+    USAGE = 2
+    NO_DAEMON = 3
+    SECOND_DAEMON = 75  # EX_TEMPFAIL
+    CONFIG = 78  # EX_CONFIG
+
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="config.yaml; without it $SENSOR_GUARD_CONFIG, else /etc/sensor_guard/config.yaml."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON instead of sentences.")]
+By = Annotated[str, typer.Option("--by", help="Who says so: your contact id, or your name.")]
+
+
+def fail(text: str, code: Exit) -> NoReturn:
+    """Say what is wrong on stderr and end with the exit code."""
+    typer.echo(text, err=True)
+    raise typer.Exit(int(code))
+
+
+def say_json(value: object) -> None:
+    """Print one JSON value on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def config_path(path: Path | None) -> Path:
+    """Say which config.yaml is meant."""
+    return path or service_environment().config_path
+
+
+def load_config(path: Path | None) -> Config:
+    """Load the configuration, or tell every fault in it and end with 78."""
+    try:
+        return load(config_path(path))
+    except ConfigError as error:
+        fail(f"{error}\n{len(error.problems)} problem(s); nothing was started or changed.", Exit.CONFIG)
+
+
+def request(config: Config, verb: str, **fields: object) -> Json:
+    """Ask the daemon, or do it here where none runs; a refusal ends with 1, no answer with 3."""
+    wanted: Json = {"verb": verb, **{key: value for key, value in fields.items() if value is not None}}
+    try:
+        answer = ask(config.settings.runtime.directory / "control.sock", wanted)
+    except DaemonAbsentError as absent:
+        answer = _do_here(config, wanted, absent)
+    if "error" in answer:
+        fail(str(answer["error"]), Exit.FAULTS)
+    return answer
+
+
+def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
+    """Take the journal's lock and run the same code once."""
+    path = config.settings.journal.path
+    if not path.exists():
+        fail(f"{absent}; and there is no journal at {path}: the daemon has never run here.", Exit.NO_DAEMON)
+    try:
+        with Journal.open(path) as journal:
+            stored = journal.last_plan()
+            if stored is None:
+                fail(f"{path} is empty: the daemon has never run here.", Exit.NO_DAEMON)
+            core = Core(journal, plan_from_text(stored.body), _NoMessages())
+            now = max(SystemClock().now(), journal.last_now() or 0)
+            core.restore(now, settle=False)
+            operations = Operations(core, lambda: set(config.contacts.entries), lambda: _offline_status(core))
+            item = operations.prepare(wanted, _uid(), now)
+            answers: list[object] = []
+            core_turn = core.turn([Request(item, answers.append)], now)
+            core.commit(core_turn)
+            for reply, answer in core_turn.answers:
+                reply(answer)
+    except AlreadyRunningError as error:
+        fail(f"{absent}, though a daemon holds the journal: {error}", Exit.NO_DAEMON)
+    except (JournalError, OSError) as error:
+        fail(f"{absent}; without it: {error}", Exit.NO_DAEMON)
+    except SensorGuardError as error:
+        return {"error": str(error)}
+    return reply_of(item, answers[0])
+
+
+def reply_of(item: Command | Callable[[], Json], answer: object) -> Json:
+    """Turn what the engine's thread answered into the answer of the verb."""
+    if not isinstance(item, Command):
+        return answer if isinstance(answer, dict) else {"error": str(answer)}
+    return {"ok": True, "command_id": item.command_id} if answer is None else {"error": str(answer)}
+
+
+def _offline_status(core: Core) -> Json:
+    sizes = core.journal.reader.sizes()
+    return {"running": False, "last_turn_at": sizes.last_now, "open_alarms": sizes.open_alarms}
+
+
+def _uid() -> int:
+    import os  # noqa: PLC0415 - only here, and nothing of the environment is read
+
+    return os.getuid()
+
+
+class _NoMessages:
+    def route(self, message: Message) -> list[Reading] | Quarantined:
+        raise AssertionError(message.topic)  # a single command brings no messages
+
+
+def until_text(text: str, config: Config, now: Instant) -> str:
+    """Turn "3d", "2026-11-30 18:00" (in the homes' zone) or ISO 8601 into ISO 8601; anything else ends with 2."""
+    zone = config.settings.zone
+    try:
+        return local_time(now + parse_span(text), zone).isoformat()
+    except ValueError:
+        pass
+    try:
+        parse_at(text)
+    except ValueError:
+        pass
+    else:
+        return text
+    try:
+        from datetime import datetime  # noqa: PLC0415
+
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{text!r} is no time: write 3d, 12h, 2026-11-30 18:00 or 2026-11-30T18:00+08:00", Exit.USAGE)
+    return moment.replace(tzinfo=zone).isoformat()
+
+
+def when(at: Instant | None, config: Config, *, never: str = "-") -> str:
+    """Write an instant for people, in the homes' zone, to the minute."""
+    return never if at is None else local_time(at, config.settings.zone).strftime("%Y-%m-%d %H:%M")
+
+
+def is_terminal() -> bool:
+    """Say whether a person watches."""
+    return sys.stderr.isatty()

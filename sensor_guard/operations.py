@@ -1,0 +1,163 @@
+"""What people can ask of the daemon and tell it: one table of verbs, the same over the socket and without a daemon.
+
+A request is a JSON object with "verb" and the verb's fields; an answer is a JSON object, {"error": text} if it was
+refused. What changes something becomes a ``Command`` and is answered after its commit.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+from uuid import uuid4
+
+from sensor_guard.clock import parse_at
+from sensor_guard.core import Core
+from sensor_guard.engine.views import view_home
+from sensor_guard.errors import CommandRefusedError
+from sensor_guard.model import GATEWAY, AlarmOutcome, Command, CommandKind, Instant
+
+# Any: JSON of another process; every field is checked where it is used.
+Json = dict[str, Any]
+Question = Callable[[], Json]
+
+NOTE_LIMIT = 500
+"""Characters of a note: it is kept for years and read on a screen."""
+_UNTIL_LIMIT = 400 * 86_400_000
+"""Nothing is away or muted for longer than about a year: 400 days in ms."""
+
+_COMMANDS = {
+    "ack": CommandKind.ACKNOWLEDGE,
+    "close": CommandKind.CLOSE,
+    "away": CommandKind.AWAY,
+    "back": CommandKind.BACK,
+    "mute": CommandKind.MUTE,
+    "unmute": CommandKind.UNMUTE,
+    "test_mode": CommandKind.TEST_MODE,
+    "notify_test": CommandKind.NOTIFY_TEST,
+}
+_NEEDS_UNTIL = {CommandKind.AWAY, CommandKind.MUTE, CommandKind.TEST_MODE}
+
+
+class Operations:
+    """Turns requests into commands or questions. ``contacts``: the ids that a test text may go to."""
+
+    def __init__(self, core: Core, contacts: Callable[[], set[str]], status: Question) -> None:
+        self._core = core
+        self._contacts = contacts
+        self._questions: dict[str, Callable[[Json], Json]] = {
+            "homes": self._homes,
+            "home": self._home,
+            "alarms": self._alarms,
+            "alarm": self._alarm,
+            "status": lambda _request: status(),
+        }
+
+    def prepare(self, request: Json, uid: int, now: Instant) -> Command | Question:
+        """Make of a request the command to be stored, or the question to be asked on the engine's thread.
+
+        Raises:
+            CommandRefusedError: the request cannot be carried out; the message says why and what would work.
+        """
+        verb = request.get("verb")
+        question = self._questions.get(verb) if isinstance(verb, str) else None
+        if question is not None:
+            return lambda: question(request)
+        kind = _COMMANDS.get(verb) if isinstance(verb, str) else None
+        if kind is None:
+            raise CommandRefusedError(
+                f"there is no verb {verb!r}; there are {', '.join([*_COMMANDS, *self._questions])}"
+            )
+        return self._command(kind, request, uid, now)
+
+    def _command(self, kind: CommandKind, request: Json, uid: int, now: Instant) -> Command:
+        target = _text(request, "target", required=True)
+        if kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE):
+            target = self._alarm_id(target)
+        if kind is CommandKind.NOTIFY_TEST and target not in self._contacts():
+            known = ", ".join(sorted(self._contacts())[:20])
+            raise CommandRefusedError(f"there is no contact {target}; there are {known}")
+        outcome = _text(request, "outcome") or None
+        if kind is CommandKind.CLOSE and outcome not in set(AlarmOutcome):
+            raise CommandRefusedError(f"closing needs an outcome, one of {', '.join(AlarmOutcome)}; not {outcome!r}")
+        note = _text(request, "note")
+        if kind is CommandKind.MUTE and not note:
+            raise CommandRefusedError("a mute needs a reason: say --reason why nobody shall be told")
+        return Command(
+            command_id=uuid4().hex[:16],
+            kind=kind,
+            target_id=target,
+            # Whatever somebody calls himself, the kernel says which account it was.
+            actor_id=_text(request, "by") or f"uid{uid}",
+            at=now,
+            note=f"{note} (uid {uid})".strip() if kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE) else note,
+            until=_until(request, kind, now),
+            outcome=outcome,
+            home_id=_text(request, "home") or None,
+        )
+
+    def _alarm_id(self, target: str) -> str:
+        if "." in target:
+            return target
+        alarm = self._core.journal.reader.alarm_by_code(target.strip().upper())
+        if alarm is None:
+            raise CommandRefusedError(
+                f"no text of the last 7 days has the code {target}; `sensor-guard alarms` lists all"
+            )
+        return alarm.alarm_id
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def _homes(self, _request: Json) -> Json:
+        homes = self._core.engine.homes
+        return {"homes": [asdict(view_home(self._core.engine, homes[h])) for h in sorted(homes) if h != GATEWAY]}
+
+    def _home(self, request: Json) -> Json:
+        home = self._core.engine.homes.get(_text(request, "target", required=True))
+        if home is None:
+            raise CommandRefusedError(f"there is no home {request.get('target')}; `sensor-guard homes` lists them")
+        return {"home": asdict(view_home(self._core.engine, home)), "now": self._core.engine.now}
+
+    def _alarms(self, request: Json) -> Json:
+        alarms = self._core.journal.reader.alarms(
+            open_only=not request.get("all"), home_id=_text(request, "home") or None, limit=_limit(request)
+        )
+        return {"alarms": [{**asdict(alarm), "state": alarm.state} for alarm in alarms]}
+
+    def _alarm(self, request: Json) -> Json:
+        alarm_id = self._alarm_id(_text(request, "target", required=True))
+        reader = self._core.journal.reader
+        alarm = reader.alarm(alarm_id)
+        if alarm is None:
+            raise CommandRefusedError(f"there is no alarm {alarm_id}; `sensor-guard alarms --all` lists them")
+        return {
+            "alarm": {**asdict(alarm), "state": alarm.state},
+            "trail": [entry._asdict() for entry in reader.trail(alarm_id)],
+        }
+
+
+def _text(request: Json, name: str, *, required: bool = False) -> str:
+    value = request.get(name) or ""
+    if not isinstance(value, str) or len(value) > NOTE_LIMIT:
+        raise CommandRefusedError(f"{name} must be a text of at most {NOTE_LIMIT} characters")
+    if required and not value:
+        raise CommandRefusedError(f"{name} is missing")
+    return "".join(character for character in value if character.isprintable())
+
+
+def _until(request: Json, kind: CommandKind, now: Instant) -> Instant | None:
+    text = _text(request, "until")
+    if not text:
+        if kind in _NEEDS_UNTIL:
+            raise CommandRefusedError(f"{kind} must end: say until when")
+        return None
+    try:
+        until = parse_at(text)
+    except ValueError as error:
+        raise CommandRefusedError(str(error)) from error
+    if not now < until <= now + _UNTIL_LIMIT:
+        raise CommandRefusedError(f"until {text} is not within the next 400 days")
+    return until
+
+
+def _limit(request: Json) -> int:
+    limit = request.get("limit", 100)
+    return limit if isinstance(limit, int) and 0 < limit <= 10_000 else 100
