@@ -4,18 +4,18 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from sensor_guard.config.shape import Id, Strict, checked_id, did_you_mean, listed, validated
+from sensor_guard.config.shape import Between, Id, Strict, checked_id, did_you_mean, listed, validated
 from sensor_guard.config.source import Way, read_yaml
 from sensor_guard.config.table import Column, Spot, read_table
-from sensor_guard.config.units import parse_span, write_span
 from sensor_guard.engine.plan import Sensor
 from sensor_guard.errors import Problem
-from sensor_guard.model import DAY, GATEWAY, KINDS, SECOND, Kind, Span
+from sensor_guard.model import GATEWAY, KINDS, Kind, Span
 
 OWN = "own"
 CONVENTIONS = (OWN, "zigbee2mqtt")
@@ -140,25 +140,35 @@ def read_homes(path: Path, problems: list[Problem]) -> Homes | None:
 
 def sensor_from(row: Mapping[str, str], spot: Spot, problems: list[Problem]) -> Sensor | None:
     """Make a sensor of the texts of its row; None where one is wrong, told in ``problems``."""
-    before = len(problems)
     sensor_id = _id("sensor", row["sensor"], spot, problems)
-    kind = KIND_WORDS.get(row["kind"].lower())
-    if kind is None:
-        near = did_you_mean(row["kind"], KIND_WORDS)
-        problems.append(spot.problem("kind", f"write {listed(KINDS)}, not {row['kind']!r}{near}"))
+    like, faults = _sensor_like(row["kind"], row["expect_every"], row["meter"], row["interval"])
+    problems.extend(spot.problem(column, message) for column, message in faults)
+    if like is None or not sensor_id:
         return None
-    expected = _span("expect_every", row, spot, problems)
-    observed_for = KINDS[kind].observed_for if expected is None else 2 * expected
-    meter, interval = row.get("meter", ""), _span("interval", row, spot, problems)
+    return Sensor(sensor_id, like.kind, like.observed_for, like.meter, like.interval)
+
+
+@lru_cache(maxsize=1024)
+def _sensor_like(
+    kind: str, expect_every: str, meter: str, interval: str
+) -> tuple[Sensor | None, tuple[tuple[str, str], ...]]:
+    """Judge what a row says of its sensor; give a sensor without id, or (column, fault) pairs."""
+    faults: list[tuple[str, str]] = []
+    known = KIND_WORDS.get(kind.lower())
+    if known is None:
+        faults.append(("kind", f"write {listed(KINDS)}, not {kind!r}{did_you_mean(kind, KIND_WORDS)}"))
+    expected = _span("expect_every", expect_every, faults)
+    length = _span("interval", interval, faults)
     if meter and meter not in METERS:
-        problems.append(spot.problem("meter", f"write {listed(METERS)}, not {meter!r}{did_you_mean(meter, METERS)}"))
-    elif meter and kind not in {Kind.POWER, Kind.WATER}:
-        problems.append(spot.problem("meter", f"a {kind} sensor is no meter; leave it empty"))
-    if interval is not None and meter != "interval":
-        problems.append(spot.problem("interval", "belongs to a meter of the kind interval; write meter: interval"))
-    if len(problems) > before:
-        return None
-    return Sensor(sys.intern(sensor_id), kind.value, observed_for, sys.intern(meter or "counter"), interval)
+        faults.append(("meter", f"write {listed(METERS)}, not {meter!r}{did_you_mean(meter, METERS)}"))
+    elif meter and known is not None and known not in {Kind.POWER, Kind.WATER}:
+        faults.append(("meter", f"a {known} sensor is no meter; leave it empty"))
+    if length is not None and meter != "interval":
+        faults.append(("interval", "belongs to a meter of the kind interval; write meter: interval"))
+    if known is None or faults:
+        return None, tuple(faults)
+    observed_for = KINDS[known].observed_for if expected is None else 2 * expected
+    return Sensor("", known.value, observed_for, meter or "counter", length), ()
 
 
 class HomesBuilder:
@@ -170,19 +180,21 @@ class HomesBuilder:
         self._sensors: dict[str, dict[str, tuple[Sensor, Spot]]] = {}
         self._topics: dict[str, tuple[TopicEntry, Spot]] = {}
         self._site_of_building: dict[str, tuple[str, Spot]] = {}
+        self._last: tuple[str, ...] = ()
+        self._last_home: HomeEntry | None = None
 
     def add(self, row: Mapping[str, str], spot: Spot) -> None:
         """Take in one sensor. ``row`` has every name of ``COLUMNS``."""
-        site = _id("site", row["site"], spot, self.problems)
-        building = _id("building", row["building"], spot, self.problems) if row["building"] else ""
-        home = self._home_id(row["home"], spot)
-        self._check_label(row["label"], spot)
-        sensor = sensor_from(row, spot, self.problems)
-        if not site or not home:
+        about_home = tuple(row[column] for column in ("site", "building", "home", "label", "rules_off"))
+        if about_home != self._last:
+            # The rows of a home mostly stand together and say the same of it.
+            self._last = about_home
+            self._last_home = self._home(row, spot)
+        sensor, home = sensor_from(row, spot, self.problems), self._last_home
+        if sensor is None or home is None:
             return
-        self._add_home(HomeEntry(home, site, building, row["label"], (), self._rules_off(row, spot), spot))
-        if sensor is not None and self._add_sensor(home, sensor, spot):
-            self._add_topic(row, TopicEntry(site, home, sensor.sensor_id, sensor.kind, OWN), spot)
+        if self._add_sensor(home.home_id, sensor, spot):
+            self._add_topic(row, home, sensor, spot)
 
     def finish(self) -> Homes:
         """Give what was taken in."""
@@ -200,6 +212,18 @@ class HomesBuilder:
             )
         topics = {topic: entry for topic, (entry, _) in self._topics.items()}
         return Homes(homes, topics, _label_warning(long_labels))
+
+    def _home(self, row: Mapping[str, str], spot: Spot) -> HomeEntry | None:
+        site = _id("site", row["site"], spot, self.problems)
+        building = _id("building", row["building"], spot, self.problems) if row["building"] else ""
+        home_id = self._home_id(row["home"], spot)
+        self._check_label(row["label"], spot)
+        rules_off = self._rules_off(row, spot)
+        if not site or not home_id:
+            return None
+        home = HomeEntry(home_id, site, building, row["label"], (), rules_off, spot)
+        self._add_home(home)
+        return home
 
     def _home_id(self, text: str, spot: Spot) -> str:
         if text == GATEWAY:
@@ -260,24 +284,22 @@ class HomesBuilder:
         sensors[sensor.sensor_id] = (sensor, spot)
         return True
 
-    def _add_topic(self, row: Mapping[str, str], entry: TopicEntry, spot: Spot) -> None:
+    def _add_topic(self, row: Mapping[str, str], home: HomeEntry, sensor: Sensor, spot: Spot) -> None:
         convention = row["convention"] or OWN
         if convention not in CONVENTIONS:
             near = did_you_mean(convention, CONVENTIONS)
             self.problems.append(spot.problem("convention", f"write {listed(CONVENTIONS)}, not {convention!r}{near}"))
             return
         topic = row["topic"]
-        if not topic:
-            if convention != OWN:
-                message = f"missing; a {convention} device has a topic such as {convention}/its_name"
-                self.problems.append(spot.problem("topic", message))
-                return
-            topic = f"guard/{entry.site_id}/{entry.home_id}/{entry.sensor_id}"
-        wrong = _wrong_topic(topic)
+        wrong = _wrong_topic(topic) if topic else None
+        if not topic and convention != OWN:
+            wrong = f"missing; a {convention} device has a topic such as {convention}/its_name"
         if wrong:
             self.problems.append(spot.problem("topic", wrong))
             return
-        known = self._topics.setdefault(topic, (entry._replace(convention=sys.intern(convention)), spot))
+        topic = topic or f"guard/{home.site_id}/{home.home_id}/{sensor.sensor_id}"
+        entry = TopicEntry(home.site_id, home.home_id, sensor.sensor_id, sensor.kind, sys.intern(convention))
+        known = self._topics.setdefault(topic, (entry, spot))
         if known[1] is not spot:
             owner = f"{known[0].home_id}/{known[0].sensor_id}"
             message = f"{topic} is the topic of {owner} already, in {known[1]}; every sensor has a topic of its own"
@@ -325,19 +347,14 @@ def _id(column: str, text: str, spot: Spot, problems: list[Problem]) -> str:
         return ""
 
 
-def _span(column: str, row: Mapping[str, str], spot: Spot, problems: list[Problem]) -> Span | None:
-    text = row.get(column, "")
+def _span(column: str, text: str, faults: list[tuple[str, str]]) -> Span | None:
     if not text:
         return None
     try:
-        span = parse_span(text)
+        return Between("10s", "7d").check(text)
     except ValueError as error:
-        problems.append(spot.problem(column, str(error)))
+        faults.append((column, str(error)))
         return None
-    if not 10 * SECOND <= span <= 7 * DAY:
-        problems.append(spot.problem(column, f"{write_span(span)} is outside 10s to 7d; write a duration between them"))
-        return None
-    return span
 
 
 def _wrong_topic(topic: str) -> str | None:

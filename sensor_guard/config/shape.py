@@ -29,6 +29,7 @@ from sensor_guard.errors import Problem
 from sensor_guard.model import ID_PATTERN, Span
 
 M = TypeVar("M", bound="Strict")
+_ID = re.compile(ID_PATTERN)
 
 
 class Strict(BaseModel):
@@ -47,7 +48,7 @@ def checked_id(value: object) -> str:
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueError(f"put the id in quotes, so that it stays as it is: '{value}'")  # noqa: TRY004 - pydantic's
-    if isinstance(value, str) and re.fullmatch(ID_PATTERN, value):
+    if isinstance(value, str) and _ID.fullmatch(value):
         return value
     raise ValueError(
         f"{shown(value)} is not an id; use 1 to 64 of the letters A-Z a-z, the digits, - and _ "

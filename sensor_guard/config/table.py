@@ -77,10 +77,14 @@ def read_table(
             if places is None:
                 return
             spots = {name: place + 1 for name, place in places.items()}
+            empty = dict.fromkeys((column.name for column in columns), "")
             for number, cells in enumerate(reader, start=2):
                 if any(map(str.strip, cells)):
                     spot = Spot(str(path), number, spots)
-                    yield _row(cells, places, len(header), spot, problems), spot
+                    row = {name: cells[place].strip() for name, place in places.items() if place < len(cells)}
+                    if len(cells) > len(header) or not "".join(cells).isprintable():
+                        _check_cells(cells, row, len(header), spot, problems)
+                    yield empty | row, spot
         except csv.Error as error:
             place = f"near row {number + 1}"
             message = f'{place}: a quotation mark does not fit ({error}); write " inside a text as "", close every one'
@@ -90,20 +94,16 @@ def read_table(
             problems.append(Problem(str(path), number + 1, 1, "", message))
 
 
-def _row(
-    cells: list[str], places: Mapping[str, int], width: int, spot: Spot, problems: list[Problem]
-) -> dict[str, str]:
-    if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+def _check_cells(cells: list[str], row: dict[str, str], width: int, spot: Spot, problems: list[Problem]) -> None:
+    """Tell of cells beyond the header's, and of what has no place in a text; ``row`` goes on without it."""
+    if any(cell.strip() for cell in cells[width:]):
         message = "more cells than the first row has; a text that contains the separator needs quotes around it"
         problems.append(Problem(spot.file, spot.line, width + 1, "", message))
-    row = {name: cells[place].strip() if place < len(cells) else "" for name, place in places.items()}
     for name, text in row.items():
-        if not text.isprintable():
-            strange = strange_character(text) or ("a line break" if "\n" in text else None)
-            if strange:
-                problems.append(spot.problem(name, f"contains {strange}, which has no place in a text; delete it"))
-                row[name] = "".join(letter for letter in text if letter.isprintable())
-    return row
+        strange = strange_character(text) or ("a line break" if "\n" in text else None)
+        if strange:
+            problems.append(spot.problem(name, f"contains {strange}, which has no place in a text; delete it"))
+            row[name] = "".join(letter for letter in text if letter.isprintable())
 
 
 def _header(
@@ -130,7 +130,7 @@ def _header(
     problems.extend(unknown)
     missing = [column.name for column in columns if column.required and column.name not in places]
     problems.extend(Problem(file, 1, 1, name, "this column is missing in the first row; add it") for name in missing)
-    return None if missing else {name: places.get(name, len(header) + 1_000_000) for name in wanted}
+    return None if missing else places
 
 
 def _delimiter(first: str) -> str:
@@ -154,7 +154,7 @@ def _encoding(path: Path, problems: list[Problem]) -> str | None:
                 if wrong and first_bad is None:
                     before = text[: text.index("\ufffd")]
                     first_bad = Problem(str(path), line + before.count("\n"), _cell_number(before), "", "")
-                good += 0 if text.isascii() else sum(letter > "\x7f" for letter in text) - wrong
+                good += len(text) - len(text.encode("ascii", "ignore")) - wrong
                 bad += wrong
                 line += text.count("\n")
     except OSError as error:

@@ -23,6 +23,7 @@ UNITS: dict[str, tuple[Quantity, float]] = {
 }
 UNIT_OF: dict[str, str] = {Quantity.POWER_W: "W", Quantity.FLOW_L_MIN: "L/min", Quantity.BATTERY_PCT: "%"}
 
+_SPAN = re.compile(SPAN_PATTERN)
 _SIZES: tuple[tuple[str, Span], ...] = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND))
 _WORDS = {
     "zh": {"d": "{}天", "h": "{}小时", "m": "{}分钟", "s": "{}秒"},
@@ -36,7 +37,7 @@ def parse_span(value: object) -> Span:
     Raises:
         ValueError: anything else; the text says how to write it.
     """
-    found = re.fullmatch(SPAN_PATTERN, value) if isinstance(value, str) else None
+    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"write a duration such as 12h, 30m, 45s or 2d, not {shown(value)}{full_width_hint(value)}")
     return sum(

@@ -132,7 +132,7 @@ def test_fault_in_yaml_homes_is_told_where_it_stands(tmp_path, monkeypatch):
     assert [str(problem).partition("; ")[0] for problem in problems] == [
         "h.yaml:4:13: sites.0.homes.0.id: gateway is the box itself",
         "h.yaml:7:28: sites.0.homes.0.sensors.0.kind: write door, smoke, water, power, motion or panic, not 'powr'",
-        "h.yaml:4:13: sites.0.homes.0.id: gateway is the box itself",
+        "h.yaml:7:48: sites.0.homes.0.sensors.0.expect_every: write a duration such as 12h, 30m, 45s or 2d, not '1x'",
     ]
 
 
