@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sensor_guard.capture import CaptureReader
 from sensor_guard.cli.output import AsJson, ConfigPath, Exit, config_path, fail, is_terminal, say_json
 from sensor_guard.clock import format_at
 from sensor_guard.config import (
@@ -23,7 +24,6 @@ from sensor_guard.config import (
     shipped_rules_directory,
     write_span,
 )
-from sensor_guard.decode import CaptureReader
 from sensor_guard.engine.plan import Plan
 from sensor_guard.errors import ConfigError
 from sensor_guard.model import Alarm, Reading, Transition

@@ -1,8 +1,9 @@
 """The table of verbs."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -59,13 +60,24 @@ def run(
     raise typer.Exit(code)
 
 
-for verb in (files.check, files.test, files.schema):
-    app.command()(verb)
-app.command("replay")(files.replay_files)
-for verb in (people.status, people.alarms, people.alarm, people.ack, people.close, people.homes, watch):
-    app.command()(verb)
-for verb in (people.away, people.back, people.mute, people.unmute):
-    app.command()(verb)
+for name, verb in {
+    "check": files.check,
+    "test": files.test,
+    "schema": files.schema,
+    "replay": files.replay_files,
+    "status": people.status,
+    "alarms": people.alarms,
+    "alarm": people.alarm,
+    "ack": people.ack,
+    "close": people.close,
+    "homes": people.homes,
+    "watch": watch,
+    "away": people.away,
+    "back": people.back,
+    "mute": people.mute,
+    "unmute": people.unmute,
+}.items():
+    app.command(name)(cast("Callable[..., None]", verb))
 sensor.command("test-mode")(people.test_mode)
 notify.command("test")(people.notify_test)
 
