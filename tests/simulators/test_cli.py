@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
+from sensor_guard.clock import SystemClock, parse_at
+from sensor_guard.model import SECOND
 from simulators.cli import main
 from simulators.files import read_replay
 from simulators.scenario import RECORDED
+from tests.simulators.listener import Listener
 from tests.simulators.places import CHECKOUT
 
 
@@ -81,6 +84,23 @@ def test_publish_brings_a_file_to_a_broker(tmp_path, broker, capsys):
     lines = ledger.read_text().splitlines()
     assert len(lines) == len(set(lines)) == count
     assert lines[0].startswith("guard/demo/home-001/")
+
+
+def test_publish_moves_an_old_file_to_now(tmp_path, broker):
+    out = tmp_path / "two.csv"
+    out.write_text(
+        "at,home_id,sensor_id,quantity,value\n"
+        "2019-02-16T16:36:19Z,h1,power,power_w,3.2\n"
+        "2019-02-16T16:36:20Z,h1,power,power_w,4\n"
+    )
+    before = SystemClock().now()
+    with Listener(broker) as listener:
+        assert main(["publish", str(out), "--port", str(broker.port), "--quiet"]) == 0
+        (topic, first), (_, second) = listener.take(2)
+    assert topic == "guard/demo/h1/power"
+    assert before - SECOND <= parse_at(first["ts"]) <= parse_at(second["ts"]) <= SystemClock().now()
+    assert parse_at(second["ts"]) - parse_at(first["ts"]) == SECOND
+    assert (first["power_w"], second["power_w"], first["seq"], second["seq"]) == (3.2, 4, 0, 1)
 
 
 def test_publish_makes_up_a_load(broker, capsys):

@@ -2,13 +2,10 @@
 
 import io
 import json
-import queue
 import threading
 from collections import Counter
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from sensor_guard.clock import AcceleratedClock, SystemClock, parse_at
 from sensor_guard.model import DEVICE_TIME, HOUR, MINUTE, Reading
@@ -17,6 +14,7 @@ from simulators.load import load
 from simulators.publish import Broker, Pace, Publisher, payload_of
 from simulators.roster import topic_of
 from simulators.stream import numbered
+from tests.simulators.listener import Listener
 from tests.simulators.mosquitto import Mosquitto
 
 START = parse_at("2026-03-01T08:00:00Z")
@@ -35,31 +33,6 @@ def publisher(broker, *, clock=None, **options):
     options = {"patience": PATIENCE, **options}
     where = Broker(port=broker.port, client_id="test-publisher")
     return Publisher(where, topic, clock=clock or SystemClock(), **options)
-
-
-class Listener:
-    """A subscriber that keeps what it hears."""
-
-    def __init__(self, broker):
-        self.heard = queue.Queue()
-        self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        self._client.on_connect = lambda client, *_: client.subscribe("guard/#", 1)
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _c, _u, message: self.heard.put((message.topic, json.loads(message.payload)))
-        self._client.connect("127.0.0.1", broker.port)
-        self._client.loop_start()
-
-    def __enter__(self):
-        assert self._subscribed.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def take(self, count):
-        return [self.heard.get(timeout=10) for _ in range(count)]
 
 
 def test_a_payload_is_the_projects_own():
