@@ -60,6 +60,9 @@ def check(db: sqlite3.Connection, *, full: bool) -> list[str]:
     db.execute("BEGIN")
     try:
         faults = _sqlite_faults(db, full=full)
+        if faults:  # what stands in damaged pages says nothing
+            return faults
+        faults = _dangling(db)
         newest = newest_seq(db)
         for text, sql in _INVARIANTS:
             faults += [text.format(row[0]) for row in db.execute(f"{sql} LIMIT {SHOWN}")]
@@ -72,11 +75,20 @@ def check(db: sqlite3.Connection, *, full: bool) -> list[str]:
 
 
 def _sqlite_faults(db: sqlite3.Connection, *, full: bool) -> list[str]:
-    found = db.execute(f"PRAGMA {'integrity_check' if full else 'quick_check'}({SHOWN})")
-    faults = [f"SQLite: {row[0]}" for row in found if row[0] != "ok"]
-    faults += [f"{row[0]} row {row[1]} refers to a row of {row[2]} that is not there"
-               for row in db.execute("PRAGMA foreign_key_check").fetchmany(SHOWN)]  # fmt: skip
-    return faults
+    try:
+        found = db.execute(f"PRAGMA {'integrity_check' if full else 'quick_check'}({SHOWN})").fetchall()
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        return [f"SQLite: {error}"]
+    return [f"SQLite: {row[0]}" for row in found if row[0] != "ok"]
+
+
+def _dangling(db: sqlite3.Connection) -> list[str]:
+    return [
+        f"{row[0]} row {row[1]} refers to a row of {row[2]} that is not there"
+        for row in db.execute("PRAGMA foreign_key_check").fetchmany(SHOWN)
+    ]
 
 
 def _unreadable(db: sqlite3.Connection, *, full: bool) -> list[str]:

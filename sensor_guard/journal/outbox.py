@@ -90,7 +90,7 @@ class Outbox:
         """Take due texts, the most urgent first and the newest first among these, and mark each as being sent."""
         due = self._db.execute(
             f"SELECT {NOTIFICATION_COLUMNS} FROM outbox WHERE state = 'pending' AND due_at <= ?"  # noqa: S608
-            " ORDER BY urgency, due_at DESC, rowid DESC LIMIT ?",
+            " ORDER BY urgency, due_at DESC, rowid LIMIT ?",
             (now, limit),
         ).fetchall()
         leased = []

@@ -14,4 +14,4 @@ def journal(path):
         yield opened
     # Whatever a test did through the journal's own hands leaves a sound file.
     with Reader.open(path) as reader:
-        assert [] == reader.check(full=True)
+        assert reader.check(full=True) == []

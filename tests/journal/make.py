@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sensor_guard.journal import Batch, Journal
+from sensor_guard.journal import Journal
 from sensor_guard.model import (
     DEVICE_TIME,
     MINUTE,
@@ -44,9 +44,7 @@ def raised(an_alarm, *recipients, due_at=None):
     """What the engine says when an alarm rises and these people are to be told."""
     effects = Effects()
     effects.alarms[an_alarm.alarm_id] = an_alarm
-    effects.transitions.append(
-        Transition(an_alarm.alarm_id, "condition", "", Truth.TRUE, an_alarm.raised_at, "raised")
-    )
+    effects.transitions.append(Transition(an_alarm.alarm_id, "condition", "", Truth.TRUE, an_alarm.raised_at, "raised"))
     for n, recipient in enumerate(recipients, 1):
         effects.notifications.append(text(an_alarm, n, recipient, due_at=due_at))
     return effects
@@ -111,10 +109,14 @@ def lease(journal: Journal, *, now=T0 + 1, limit=100, channel="console"):
         return batch.lease(now, limit, channel=channel)
 
 
+def cut_short(journal: Journal, fill, *, now=T0):
+    """A batch that fails after ``fill`` has written to it; what ``fill`` gave."""
+    batch = journal.batch(now).__enter__()
+    given = fill(batch)
+    batch.__exit__(InterruptedError, InterruptedError("cut short"), None)
+    return given
+
+
 def rows(journal: Journal, sql: str, *values):
     """Look into the file behind the journal's back."""
     return journal.reader._rows(sql, values)
-
-
-__all__ = ["T0", "Batch", "alarm", "close_command", "closed", "feed", "lease", "raised", "reading", "record", "report",
-           "rows", "send", "text"]  # fmt: skip

@@ -9,7 +9,20 @@ from sensor_guard.errors import JournalError
 from sensor_guard.journal import HomeState, Journal, Reader
 from sensor_guard.journal.codec import CodecError
 from sensor_guard.model import MINUTE, Drained, Effects, Fault, Transition, Truth
-from tests.journal.make import T0, alarm, close_command, closed, feed, lease, raised, reading, record, rows, text
+from tests.journal.make import (
+    T0,
+    alarm,
+    close_command,
+    closed,
+    cut_short,
+    feed,
+    lease,
+    raised,
+    reading,
+    record,
+    rows,
+    text,
+)
 
 
 def file_changes(journal):
@@ -47,7 +60,7 @@ def test_effects_of_time_alone_make_a_batch_that_is_replayed(journal):
     feed(journal, reading())
     assert record(journal, raised(alarm()), now=T0 + 9) == 2
     assert record(journal, Effects(changed=True), now=T0 + 10) == 4  # the alarm's step in the trail is number 3
-    assert [(1, T0, 1), (2, T0 + 9, 0), (4, T0 + 10, 0)] == [(b.seq, b.now, len(b.inputs)) for b in journal.tail()]
+    assert [(b.seq, b.now, len(b.inputs)) for b in journal.tail()] == [(1, T0, 1), (2, T0 + 9, 0), (4, T0 + 10, 0)]
     assert journal.last_now() == T0 + 10
     assert journal.last_seq == 4
 
@@ -102,10 +115,7 @@ def fill(batch):
 def test_a_failed_batch_has_left_nothing_and_the_same_again_gets_the_same_numbers(journal):
     feed(journal, reading())
     before = everything(journal)
-    tried = []
-    with pytest.raises(ZeroDivisionError), journal.batch(T0) as batch:
-        tried.append(fill(batch))
-        _ = 1 / 0
+    tried = [cut_short(journal, fill)]
     assert everything(journal) == before
     with journal.batch(T0) as batch:
         tried.append(fill(batch))
@@ -118,23 +128,25 @@ def test_an_error_of_sqlite_inside_the_block_is_told_as_ours(journal):
         batch._db.execute("SELECT * FROM nowhere")
 
 
-def test_an_event_that_cannot_be_written_fails_before_anything_is_stored(journal):
-    with pytest.raises(CodecError), journal.batch(T0) as batch:
+def test_an_event_that_cannot_be_written_is_refused_before_anything_of_it_is_stored(journal):
+    with journal.batch(T0) as batch:
         batch.append_readings([reading()])
-        batch.append_event(Fault("disk_full", "yes", T0))
-    assert journal.last_seq == 0
+        with pytest.raises(CodecError):
+            batch.append_event(Fault("disk_full", "yes", T0))
+    assert journal.last_seq == 1
+    assert rows(journal, "SELECT * FROM events") == []
 
 
 def test_inputs_come_before_effects_and_effects_once(journal):
-    with pytest.raises(AssertionError), journal.batch(T0) as batch:
+    with journal.batch(T0) as batch:
         batch.record(raised(alarm()))
-        batch.append_readings([reading()])
-    with pytest.raises(AssertionError), journal.batch(T0) as batch:
-        batch.record(raised(alarm()))
-        batch.append_event(Drained(T0))
-    with pytest.raises(AssertionError), journal.batch(T0) as batch:
-        batch.record(raised(alarm()))
-        batch.record(raised(alarm(2)))
+        for second in (
+            lambda: batch.append_readings([reading()]),
+            lambda: batch.append_event(Drained(T0)),
+            lambda: batch.record(raised(alarm(2))),
+        ):
+            with pytest.raises(AssertionError):
+                second()
 
 
 def test_an_alarm_is_kept_as_it_is_now(journal):
@@ -174,9 +186,7 @@ def test_a_difference_in_replay_is_stored_and_counted_and_only_once(journal):
     record(journal, raised(risen, "li"))
     batch_seq = journal.last_seq
     different = raised(risen, "li", "wang")
-    different.transitions.append(
-        Transition(risen.alarm_id, "condition", "true", "unknown", T0 + 5, "unseen")
-    )
+    different.transitions.append(Transition(risen.alarm_id, "condition", "true", "unknown", T0 + 5, "unseen"))
     different.alarms[risen.alarm_id] = replace(risen, condition=Truth.UNKNOWN)
     for new in (2, 0):
         with journal.batch(T0 + MINUTE) as batch:

@@ -109,6 +109,7 @@ def test_what_could_not_be_read_back_is_not_written(item):
         encode(item)
 
 
+READING = encode(Reading("h", "s", "power_w", 1.5, T0, T0))[1]
 BODY = {"at": T0, "session_present": True, "blind_from": None}
 
 
@@ -124,8 +125,8 @@ BODY = {"at": T0, "session_present": True, "blind_from": None}
         ("link_up", json.dumps(BODY | {"at": 1.0})),
         ("link_up", json.dumps(BODY | {"session_present": 1})),
         ("link_up", json.dumps(BODY | {"at": 1 << 70})),
-        ("reading", json.dumps(dict(zip(Reading._fields, ("h", "s", "q", "V", 1, 1, 1, 0), strict=True))).replace('"V"', "1e999")),
-        ("reading", json.dumps(dict(zip(Reading._fields, ("h", "s", "q", "V", 1, 1, 1, 0), strict=True))).replace('"V"', "NaN")),
+        ("reading", READING.replace("1.5", "1e999")),
+        ("reading", READING.replace("1.5", "NaN")),
     ],
 )  # fmt: skip
 def test_a_row_that_is_not_ours_is_refused_and_named(kind, body):

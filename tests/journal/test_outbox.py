@@ -8,7 +8,7 @@ from sensor_guard.journal import Journal
 from sensor_guard.journal import outbox as outbox_module
 from sensor_guard.journal.outbox import CODE_ALPHABET, CODE_LENGTH, REPORT_TABLE, code_for, next_state
 from sensor_guard.model import DAY, MINUTE, Effects, NotificationState
-from tests.journal.make import T0, alarm, closed, feed, lease, raised, record, reading, rows, send, text
+from tests.journal.make import T0, alarm, closed, feed, lease, raised, reading, record, rows, send, text
 
 PENDING, SENDING, ACCEPTED, DELIVERED, FAILED, AMBIGUOUS, CANCELLED = NotificationState
 LEGAL = {

@@ -201,7 +201,7 @@ def test_a_plan_goes_when_nothing_refers_to_it(journal):
     assert journal.last_plan().plan_hash == "new"
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=10),
     tail=st.integers(0, 60),
@@ -230,7 +230,7 @@ def test_no_step_ever_passes_a_bound(tmp_path_factory, sizes, tail, cursors, lim
         first_of_day = {}
         for n, size in enumerate(sizes):
             start = sum(sizes[:n])
-            first_of_day |= {seq: n for seq in range(start + 1, start + size + 1)}
+            first_of_day |= dict.fromkeys(range(start + 1, start + size + 1), n)
         assert all(first_of_day[seq] < len(sizes) - keep for seq in gone)
         assert list(journal.tail()) == tail_before
         assert journal.check(full=True) == []

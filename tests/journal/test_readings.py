@@ -10,7 +10,7 @@ from sensor_guard.errors import JournalError
 from sensor_guard.journal import Journal
 from sensor_guard.journal import readings as readings_module
 from sensor_guard.model import BAD_DEVICE_CLOCK, DEVICE_TIME, RETAINED, Fault
-from tests.journal.make import T0, feed, reading, rows
+from tests.journal.make import T0, cut_short, feed, reading, rows
 
 
 def stored(journal):
@@ -32,7 +32,7 @@ def test_seqs_follow_the_order_of_the_inputs_and_begin_at_one(journal):
 def test_a_redelivered_reading_with_the_devices_time_is_dropped_in_the_same_batch_and_in_a_later_one(journal):
     once, other = reading(), reading(at=T0 + 1)
     assert [once, other] == [row for _, row in feed(journal, once, once, other)]
-    assert [] == feed(journal, other, once)
+    assert feed(journal, other, once) == []
     late = reading(at=T0 + 2)
     assert [late] == [row for _, row in feed(journal, once, late, other)]
     assert stored(journal) == [once, other, late]
@@ -54,13 +54,13 @@ def test_each_part_of_the_key_makes_another_reading(journal):
         base._replace(value=0.0),  # a button pressed and let go within a second of a coarse clock
     ]
     assert len(feed(journal, base, *others)) == 7
-    assert [] == feed(journal, base, *others)
+    assert feed(journal, base, *others) == []
 
 
 def test_a_copy_that_arrives_later_or_retained_is_the_same_reading(journal):
     base = reading()
     feed(journal, base)
-    assert [] == feed(journal, base._replace(received_at=T0 + 99_000), base._replace(flags=DEVICE_TIME | RETAINED))
+    assert feed(journal, base._replace(received_at=T0 + 99_000), base._replace(flags=DEVICE_TIME | RETAINED)) == []
 
 
 def test_a_value_that_is_no_number_fails_the_batch_and_is_never_dropped_in_silence(journal):
@@ -79,7 +79,7 @@ keys = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.one_of(keys, st.none()), max_size=8), max_size=6))
 def test_any_redelivery_in_any_batches_stores_each_reading_once(tmp_path_factory, batches):
     """None closes the journal and opens it again."""
@@ -112,9 +112,7 @@ def test_any_redelivery_in_any_batches_stores_each_reading_once(tmp_path_factory
 
 
 def test_ids_are_kept_once_and_a_failed_batch_leaves_no_wrong_one_behind(journal):
-    with pytest.raises(ZeroDivisionError), journal.batch(T0) as batch:
-        batch.append_readings([reading(home="home7", quantity="flow_l_min")])
-        _ = 1 / 0
+    cut_short(journal, lambda batch: batch.append_readings([reading(home="home7", quantity="flow_l_min")]))
     feed(journal, reading(home="home8"))
     feed(journal, reading(home="home7", quantity="flow_l_min"), reading(home="home8", at=T0 + 1))
     assert Counter(row.home_id for row in stored(journal)) == {"home7": 1, "home8": 2}
