@@ -87,7 +87,9 @@ def _prune_alarms(db: sqlite3.Connection, before: Instant, limit: int) -> tuple[
     slowest = _slowest_sink(db, 1 << 62)
     closed = db.execute(
         "SELECT alarm_id FROM alarms WHERE closed_at < ?1"
-        " AND NOT EXISTS (SELECT 1 FROM trail WHERE trail.alarm_id = alarms.alarm_id AND trail.seq > ?2)"
+        # A sink's cursor stands on the last row that it was given, and it is given transitions only.
+        " AND NOT EXISTS (SELECT 1 FROM trail WHERE trail.alarm_id = alarms.alarm_id AND trail.seq > ?2"
+        " AND what = 'transition')"
         " ORDER BY closed_at LIMIT ?3",
         (before, slowest, limit),
     ).fetchall()

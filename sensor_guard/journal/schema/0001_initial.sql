@@ -174,7 +174,7 @@ CREATE TABLE outbox (
     changed_at      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX outbox_waiting ON outbox (urgency, due_at DESC) WHERE state = 'pending';
-CREATE INDEX outbox_under_way ON outbox (state) WHERE state IN ('pending', 'sending', 'accepted', 'ambiguous');
+CREATE INDEX outbox_by_state ON outbox (state);
 CREATE INDEX outbox_by_alarm ON outbox (alarm_id);
 CREATE INDEX outbox_by_code ON outbox (code);
 
