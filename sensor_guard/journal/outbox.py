@@ -89,7 +89,8 @@ class Outbox:
     def lease(self, now: Instant, limit: int, channel: str) -> list[Notification]:
         """Take due texts, the most urgent first and the newest first among these, and mark each as being sent."""
         due = self._db.execute(
-            f"SELECT {NOTIFICATION_COLUMNS} FROM outbox WHERE state = 'pending' AND due_at <= ?"  # noqa: S608
+            f"SELECT {NOTIFICATION_COLUMNS} FROM outbox INDEXED BY outbox_waiting"  # noqa: S608
+            " WHERE state = 'pending' AND due_at <= ?"
             " ORDER BY urgency, due_at DESC, rowid LIMIT ?",
             (now, limit),
         ).fetchall()
