@@ -66,11 +66,11 @@ def read_table(
     if encoding is None:
         return
     with path.open(encoding=encoding, newline="", errors="strict") as stream:
-        first = stream.readline()
-        stream.seek(0)
-        reader = csv.reader(stream, delimiter=_delimiter(first), strict=True)
         number = 0
         try:
+            delimiter = _delimiter(stream.readline())
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
             header = next(reader, [])
             number = 1
             places = _header(str(path), header, columns, problems)
