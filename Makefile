@@ -9,15 +9,16 @@ help:           ## what can be made here
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 $(VENV)/.ready: pyproject.toml
-	bash .ci/install
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready ## the main job on simulated homes and a recorded water meter, in under two minutes
-	$(BIN)/python -m simulators demo
+demo: $(VENV)/.ready ## the main job, on simulated homes and a recorded water meter, in under two minutes
+	@bash .ci/install 2>/dev/null || bash .ci/fetch-mosquitto .cache/mosquitto || true
+	$(BIN)/python -m simulators.demo
 
 test: $(VENV)/.ready ## all tests: real mosquitto, real InfluxDB, a strict stand-in for Twilio
+	bash .ci/install
 	bash .ci/fetch-influxdb .cache/influxdb
 	$(BIN)/python -m pytest $(PYTEST)
 	$(BIN)/sensor-guard test rules/
@@ -32,8 +33,8 @@ format: $(VENV)/.ready ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready ## measure; figures go to benchmarks/
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.ready ## measure the whole line beside a bare paho subscriber; prints a table
+	$(BIN)/python -m benchmarks.line
 
 clean:          ## remove what was made here
 	rm -rf $(VENV) .cache build dist

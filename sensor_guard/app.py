@@ -48,6 +48,7 @@ from sensor_guard.model import (
 from sensor_guard.mqtt import Subscriber
 from sensor_guard.notify import NOTIFIERS, SmsWorker
 from sensor_guard.operations import Operations
+from sensor_guard.pipe import PipeSubscriber
 from sensor_guard.sinks import SINKS
 from sensor_guard.sinks.mirror import DeadLetter, Mirror
 
@@ -63,8 +64,13 @@ RETRY_COMMIT = 1.0
 log = structlog.get_logger(__name__)
 
 
-def run(path: Path, *, clock_path: Path | None = None) -> int:
+def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None = None) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit code.
+
+    Args:
+        path: config.yaml.
+        clock_path: a clock file: accelerated time.
+        messages: lines of a capture instead of a broker.
 
     Raises:
         ConfigError: the files are wrong and the journal holds no configuration to run on.
@@ -78,6 +84,8 @@ def run(path: Path, *, clock_path: Path | None = None) -> int:
     with ExitStack() as stack:
         journal = stack.enter_context(Journal.open(config.settings.journal.path))
         daemon = Daemon(config, journal, clock, environment, stopping)
+        if messages is not None:
+            daemon.subscriber = PipeSubscriber(messages, daemon.inbox, clock)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
         daemon.start(stack)
@@ -106,12 +114,13 @@ class Daemon:
         self.stopping = stopping
         self.counters = Counters()
         self.beats = Heartbeats()
-        self.inbox = Inbox()
+        # On an accelerated clock a quarter of a second is minutes.
+        self.inbox = Inbox(linger=0.25 / clock.factor**0.5)
         channel = config.settings.notifiers.order[0]
         self.router = Router(config.topics, factor=clock.factor)
         self.core = Core(journal, config.plan, self.router, channel=channel, counters=self.counters)
         self.operations = Operations(self.core, lambda: set(self.config.contacts.entries), self._status)
-        self.subscriber: Subscriber | None = None
+        self.subscriber: Subscriber | PipeSubscriber | None = None
         self.worker: SmsWorker | None = None
         self.mirror: Mirror | None = None
         self._wakes: list[threading.Event] = []
@@ -216,8 +225,14 @@ class Daemon:
     # -- the parts ------------------------------------------------------------------------------------------------
 
     def _start_mqtt(self, stack: ExitStack, *, known_until: Instant, had_session: bool) -> None:
+        if self.subscriber is None:
+            self.subscriber = self._subscriber(known_until=known_until, had_session=had_session)
+        self.subscriber.start()
+        stack.callback(self.subscriber.stop)
+
+    def _subscriber(self, *, known_until: Instant, had_session: bool) -> Subscriber:
         settings = self.config.settings
-        self.subscriber = Subscriber(
+        return Subscriber(
             settings.mqtt,
             settings.gateway,
             self.config.topics,
@@ -227,8 +242,6 @@ class Daemon:
             known_until=known_until,
             had_session=had_session,
         )
-        self.subscriber.start()
-        stack.callback(self.subscriber.stop)
 
     def _start_worker(self, stack: ExitStack) -> None:
         name = self.config.settings.notifiers.order[0]
@@ -370,6 +383,7 @@ class Daemon:
             "connected": bool(self.subscriber and self.subscriber.connected()),
             "drained": self.core.engine.drained,
             "open_alarms": sizes.open_alarms,
+            "messages": self.counters.messages,
             "texts": sizes.texts,
             "last_turn_at": sizes.last_now,
             "journal_mb": round(sizes.file_bytes / 1e6, 1),

@@ -45,12 +45,15 @@ def run(
     clock: Annotated[
         Path | None, typer.Option("--clock", help="A clock file: accelerated time, for the demo on loopback only.")
     ] = None,
+    messages: Annotated[
+        str, typer.Option("--messages", help="- : read messages from stdin, as mosquitto_sub -F %j prints them.")
+    ] = "",
 ) -> None:
     """Run the daemon. SIGTERM stops it within 5 seconds; nothing is lost."""
     from sensor_guard.app import run as run_daemon  # noqa: PLC0415 - the daemon's parts are not needed by other verbs
 
     try:
-        code = run_daemon(config_path(config), clock_path=clock)
+        code = run_daemon(config_path(config), clock_path=clock, messages=sys.stdin if messages == "-" else None)
     except ConfigError as error:
         fail(f"{error}\n{len(error.problems)} problem(s); the daemon has not started.", Exit.CONFIG)
     except AlreadyRunningError as error:

@@ -19,7 +19,7 @@ Theory of operation
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 
-from sensor_guard.engine import orders
+from sensor_guard.engine import elsewhen, orders
 from sensor_guard.engine.conditions import FAR
 from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import Form, HomePlan, Plan, Rule
@@ -216,7 +216,7 @@ class Engine:
             return
         for home_id, home in self._all(seq):
             if home_id != GATEWAY:
-                home.blind_between(item.blind_from, item.at)
+                elsewhen.blind_between(home, item.blind_from, item.at)
                 self._touched(home_id, home)
 
     def _link_drained(self, _seq: int, _item: Input, effects: Effects) -> None:
@@ -299,7 +299,7 @@ class Engine:
         self.now += item.offset
         self.frozen_at += item.offset
         for home_id, home in self._all(seq):
-            home.shift(item.offset)
+            elsewhen.shift(home, item.offset)
             self.dirty.add(home_id)
         self.schedule_all()
 

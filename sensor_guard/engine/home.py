@@ -6,11 +6,9 @@ What comes too late for its place (observed before ``at``) changes nothing but w
 back a hold that it interrupts. Smoke and panic do not wait for order: they act on arrival.
 """
 
-from bisect import insort
 from datetime import tzinfo
-from typing import NamedTuple
 
-from sensor_guard.engine import orders, signals
+from sensor_guard.engine import elsewhen, orders, signals
 from sensor_guard.engine.alarm import Happening
 from sensor_guard.engine.cases import Cases
 from sensor_guard.engine.conditions import (
@@ -23,6 +21,7 @@ from sensor_guard.engine.conditions import (
     is_signal,
     next_edge,
 )
+from sensor_guard.engine.elsewhen import Pending, put
 from sensor_guard.engine.plan import Form, HomePlan, Rule
 from sensor_guard.model import (
     RETAINED,
@@ -32,23 +31,12 @@ from sensor_guard.model import (
     Quantity,
     Reading,
     Response,
-    Span,
 )
 
 _LEVEL_OF = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
 _METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
 _EACH_SENSOR = {Form.ABOVE, Form.ACTIVE, Form.IS}
-BLIND_BEGINS, BLIND_ENDS = 0, 1
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
-
-
-class Pending(NamedTuple):
-    """Something that waits for its place in the home's time: a reading, or an edge of the box's own blindness."""
-
-    at: Instant
-    seq: int
-    reading: Reading | None
-    edge: int = 0
 
 
 class Home:
@@ -176,7 +164,7 @@ class Home:
                 if item.reading is not None:
                     self._apply(item.reading, item.at, now, effects)
                 else:
-                    self._blindness(item.edge, item.at, now, effects)
+                    elsewhen.blindness(self, item.edge, item.at, now, effects)
         self.at = max(self.at, until)
 
     def accept(self, seq: int, reading: Reading, now: Instant, effects: Effects) -> None:
@@ -198,14 +186,7 @@ class Home:
         if not self.pending or item > self.pending[-1]:
             self.pending.append(item)
         else:
-            insort(self.pending, item, key=lambda pending: (pending.at, pending.seq))
-
-    def blind_between(self, start: Instant, end: Instant) -> None:
-        """The box saw nothing from ``start`` to ``end``: an edge at each, in their place in the home's time."""
-        start = max(start, self.at)
-        for at, edge in ((start, BLIND_BEGINS), (max(end, start), BLIND_ENDS)):
-            # Before any reading of the same instant.
-            insort(self.pending, Pending(at, -1, None, edge), key=lambda pending: (pending.at, pending.seq))
+            put(self.pending, item)
 
     # -- readings -----------------------------------------------------------------------------------------------
 
@@ -391,51 +372,6 @@ class Home:
         watch.fault_detail = fault.detail[:120]
         self.evaluate(watch, fault.at, now, effects)
 
-    # -- the box's own blindness ----------------------------------------------------------------------------------
-
-    def _blindness(self, edge: int, at: Instant, now: Instant, effects: Effects) -> None:
-        effects.changed = True
-        if edge == BLIND_BEGINS:
-            self.is_blind = True
-            self.blind_from = at
-        elif self.is_blind:
-            # The box's own blindness uses up nobody's freshness: a passive sensor is observed for as long as before.
-            lost = at - (self.blind_from if self.blind_from is not None else at)
-            for state in self.sensors.values():
-                began = at - lost
-                if state.observed:
-                    state.fresh_until += at - max(began, min(state.heard_at or began, at))
-                state.silent_at += at - max(began, min(state.heard_at or began, at))
-            self.is_blind = False
-            self.blind_from = None
-        for watch in self.watches.values():
-            self.evaluate(watch, at, now, effects)
-        self.deadline = self.next_deadline()
-
-    def shift(self, offset: Span) -> None:
-        """The wall clock was set by ``offset``: every stored instant moves with it."""
-        self.at += offset
-        self.max_observed += offset
-        self.pending = [p._replace(at=p.at + offset) for p in self.pending]
-        self.muted_until = {rule: until + offset for rule, until in self.muted_until.items()}
-        self.heard_at = _moved(self.heard_at, offset)
-        self.blind_from = _moved(self.blind_from, offset)
-        self.test_until = self.test_until + offset if self.test_until else 0
-        for state in self.sensors.values():
-            state.fresh_until += offset
-            state.silent_at += offset
-            state.heard_at = _moved(state.heard_at, offset)
-            state.level_at = _moved(state.level_at, offset)
-            state.meter_at = _moved(state.meter_at, offset)
-        for watch in self.watches.values():
-            watch.run_from += offset
-            watch.since = _moved(watch.since, offset)
-            watch.blind_from = _moved(watch.blind_from, offset)
-            if watch.condition.between is not None:
-                watch.window_ends_at = next_edge(self.at, watch.condition.between, self.zone)
-        self.cases.shift(offset)
-        self.deadline = self.next_deadline()
-
 
 def _is_activity(state: SensorState, quantity: str, value: float, at: Instant) -> bool:
     """Give the sensor its new level; say whether somebody must have been there to cause it."""
@@ -451,7 +387,3 @@ def _is_activity(state: SensorState, quantity: str, value: float, at: Instant) -
             state.see(level, at)
             return quantity == Quantity.VOLUME_L and level > 0.0
     return quantity == Quantity.MOTION and value == 1.0
-
-
-def _moved(at: Instant | None, offset: Span) -> Instant | None:
-    return None if at is None else at + offset

@@ -6,9 +6,10 @@
 from dataclasses import asdict
 from typing import Any
 
+from sensor_guard.engine.elsewhen import Pending
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.escalation import Climb
-from sensor_guard.engine.home import Home, Pending
+from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import HomePlan, Ladder, Step
 from sensor_guard.model import (
     Alarm,
