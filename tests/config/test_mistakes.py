@@ -45,7 +45,7 @@ def test_every_mistake_of_the_corpus_has_a_name_of_its_own():
     names = [mistake.name for mistake in corpus()]
 
     assert len(names) == len(set(names))
-    assert len(names) >= 150
+    assert len(names) >= 200
 
 
 def test_the_small_configuration_itself_is_right(folder):
