@@ -1,0 +1,106 @@
+"""From a message to its sensor's readings, or to quarantine with a reason. Nothing is ever dropped without a word."""
+
+import re
+from collections.abc import Mapping
+
+from sensor_guard.config import TopicEntry
+from sensor_guard.decode.envelope import PAYLOAD_LIMIT
+from sensor_guard.decode.protocol import DECODERS, Decoder
+from sensor_guard.decode.times import AHEAD
+from sensor_guard.errors import DecodeError
+from sensor_guard.model import (
+    ID_PATTERN,
+    KINDS,
+    RANGES,
+    RETAINED,
+    Message,
+    Quantity,
+    Quarantined,
+    Reading,
+    RejectReason,
+)
+
+ROOT = "guard"
+"""First level of our own topics: ``guard/<site>/<home>/<sensor>``."""
+_ID = re.compile(ID_PATTERN)
+_EDGES = {Quantity.MOTION, Quantity.PANIC}
+
+
+class Router:
+    """Knows every topic of the homes file, and nothing of any other: strangers cannot make it grow.
+
+    Args:
+        topics: each sensor's topic (``Config.topics``).
+        factor: of the clock; see ``times.AHEAD``.
+    """
+
+    def __init__(self, topics: Mapping[str, TopicEntry], *, factor: float = 1.0) -> None:
+        self._ahead = round(AHEAD * factor)
+        self._ways: dict[str, tuple[Decoder, TopicEntry]] = {}
+        urgent: list[str] = []
+        bulk = [f"{ROOT}/#"]  # strangers on our topics too: an installer finds his new sensor in the quarantine
+        for topic, sensor in topics.items():
+            decoder = DECODERS[sensor.convention]
+            companions = decoder.companions(topic)
+            for each in (topic, *companions):
+                self._ways[each] = (decoder, sensor)
+            # Only the device's own word is urgent, not what a gateway says about it.
+            is_urgent = KINDS[sensor.kind].urgent
+            if is_urgent:
+                urgent.append(topic)
+            # What two subscriptions match may come twice.
+            bulk.extend(
+                each for each in (companions if is_urgent else (topic, *companions)) if not each.startswith(f"{ROOT}/")
+            )
+        self.urgent_topics: tuple[str, ...] = tuple(urgent)
+        """The topics of smoke and panic sensors, for the connection of their own."""
+        self.filters: tuple[str, ...] = tuple(bulk)
+        """What the bulk connection subscribes to."""
+
+    def route(self, message: Message) -> list[Reading] | Quarantined:
+        """Read one message: at least one reading, all of one sensor, finite and in range; or why not. Never raises."""
+        way = self._ways.get(message.topic)
+        if way is None:
+            return _quarantined(message, *_stranger(message.topic))
+        decoder, sensor = way
+        try:
+            readings = decoder.decode(message, sensor, self._ahead)
+        except DecodeError as error:
+            return _quarantined(message, error.reason, error.detail)
+        except Exception as error:  # noqa: BLE001 - a decoder's mistake must not stop the line
+            return _quarantined(message, RejectReason.DECODER_FAILED, f"{type(error).__name__}: {error}")
+        for reading in readings:
+            lowest, highest = RANGES[reading.quantity]
+            if not lowest <= reading.value <= highest:
+                detail = f"{reading.quantity} is {reading.value:g}, outside {lowest:g} to {highest:g}"
+                return _quarantined(message, RejectReason.OUT_OF_RANGE, detail)
+        return _levels_only(readings) if message.retained else readings
+
+
+def _levels_only(readings: list[Reading]) -> list[Reading]:
+    """A retained message may be weeks old: a level at best; a press or a movement in it is nothing."""
+    levels = [
+        reading._replace(flags=reading.flags | RETAINED) for reading in readings if reading.quantity not in _EDGES
+    ]
+    if levels:
+        return levels
+    first = readings[0]
+    return [first._replace(quantity=Quantity.LINK, value=1.0, flags=first.flags | RETAINED)]
+
+
+def _stranger(topic: str) -> tuple[str, str]:
+    """Say what is wrong with a topic that no sensor has."""
+    levels = topic.split("/")
+    if levels[0] != ROOT:
+        if any(character in topic for character in "+#\0"):
+            return RejectReason.BAD_ID, "the topic holds +, # or NUL"
+        return RejectReason.UNKNOWN_SENSOR, "no sensor of the homes file has this topic"
+    if len(levels) != 4:
+        return RejectReason.BAD_TOPIC, f"our topics are {ROOT}/<site>/<home>/<sensor>"
+    if not all(_ID.fullmatch(level) for level in levels[1:]):
+        return RejectReason.BAD_ID, "ids are 1 to 64 letters, digits, _ and -"
+    return RejectReason.UNKNOWN_SENSOR, "no sensor of the homes file has this topic"
+
+
+def _quarantined(message: Message, reason: str, detail: str) -> Quarantined:
+    return Quarantined(message.topic, message.payload[:PAYLOAD_LIMIT], reason, detail[:200], message.received_at)

@@ -1,0 +1,192 @@
+"""What the engine is told about the connection: lost, back, caught up, and whether anything may be missing.
+
+No socket and no clock: ``now`` (ms, the engine's time) and ``real`` (seconds, for time-outs) are arguments, and what
+is to be put into the inbox is returned. Theory of operation, for the bulk connection:
+
+lost      LinkLost says since when nothing is known. A start of the program is the end of a gap as well.
+learning  The broker has taken us. Until it has answered every SUBSCRIBE and said how long it has been up, messages are
+          held; the receive maximum bounds them.
+draining  LinkUp has gone out, then what was held. Our canary, published behind everything that waited in the session,
+          is on its way.
+drained   It came back, or 60 s have passed.
+
+If the session was there, and the broker has lived through the whole gap, then whatever was published in it waits in the
+session: nobody was blind. A broker that was restarted in between may have lost what it held in memory.
+"""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from sensor_guard.inbox import BEST_EFFORT_LIMIT
+from sensor_guard.model import SECOND, Drained, Fault, Instant, LinkLost, LinkUp, Message
+
+LEARN_WITHIN = 2.0
+"""Real seconds for the broker's uptime. Without it the gap counts as blind."""
+DRAIN_WITHIN = 60.0
+"""Real seconds from the connection on for the canary."""
+GRACE = 2.0
+"""Real seconds that a connection may be gone before it is called offline. The rule itself holds for 60 s; this keeps a
+start, and an accelerated clock whose 60 s are soon over, from raising it."""
+DROPPED_FOR = 60.0
+"""Real seconds after the last dropped message, when the fault counts as over."""
+
+LinkEvent: TypeAlias = LinkLost | LinkUp | Drained | Message
+
+
+class Stage(StrEnum):
+    """See the module."""
+
+    LOST = "lost"
+    LEARNING = "learning"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class Link:
+    """The bulk connection's story. ``lost_at``: since when nothing is known at the start of the program."""
+
+    def __init__(self, lost_at: Instant, factor: float) -> None:
+        self.stage = Stage.LOST
+        self._lost_at = lost_at
+        self._factor = factor
+        self._session_present = False
+        self._subscribed = False
+        self._uptime: int | None = None
+        self._connected_real = 0.0
+        self._canary_back = False
+        self._held: list[Message] = []
+        self.dropped_count = 0
+        """QoS 0 messages that came while a flood of them was held already."""
+
+    def begin(self) -> LinkLost:
+        """Say since when nothing is known."""
+        return LinkLost(self._lost_at)
+
+    def connected(self, real: float, *, session_present: bool) -> None:
+        """The broker has taken us."""
+        self.stage = Stage.LEARNING
+        self._session_present = session_present
+        self._subscribed = self._canary_back = False
+        self._uptime = None
+        self._connected_real = real
+
+    def subscribed(self, now: Instant, real: float) -> list[LinkEvent]:
+        """Every SUBSCRIBE is answered."""
+        self._subscribed = True
+        return self._look(now, real)
+
+    def uptime(self, seconds: int, now: Instant, real: float) -> list[LinkEvent]:
+        """The broker has said how long it has been up: at least so many seconds."""
+        self._uptime = seconds
+        return self._look(now, real)
+
+    def message(self, message: Message) -> list[LinkEvent]:
+        """Hold a message, or pass it on."""
+        if self.stage is not Stage.LEARNING:
+            return [message]
+        if message.qos == 0 and len(self._held) >= BEST_EFFORT_LIMIT:
+            self.dropped_count += 1
+        else:
+            self._held.append(message)
+        return []
+
+    def canary(self) -> None:
+        """Our canary is back: everything that waited before it has been handed over."""
+        self._canary_back = True
+
+    def tick(self, now: Instant, real: float, *, others_drained: bool) -> list[LinkEvent]:
+        """Look at the time-outs. ``others_drained``: the urgent connection has handed everything over, too."""
+        events = self._look(now, real)
+        if self.stage is Stage.DRAINING:
+            is_drained = self._canary_back and others_drained
+            if is_drained or real - self._connected_real >= DRAIN_WITHIN:
+                self.stage = Stage.DRAINED
+                events.append(Drained(now))
+        return events
+
+    def lost(self, at: Instant) -> list[LinkEvent]:
+        """The connection is gone. What was held is passed on: it is real, and may not come again."""
+        held: list[LinkEvent] = [*self._held]
+        self._held.clear()
+        was, self.stage = self.stage, Stage.LOST
+        if was in (Stage.DRAINING, Stage.DRAINED):
+            self._lost_at = at
+            return [*held, LinkLost(at)]
+        return held  # never came up: nothing is known since before
+
+    def _look(self, now: Instant, real: float) -> list[LinkEvent]:
+        is_late = real - self._connected_real >= LEARN_WITHIN
+        if self.stage is not Stage.LEARNING or not self._subscribed or (self._uptime is None and not is_late):
+            return []
+        lived = self._uptime is not None and self._uptime * SECOND * self._factor >= now - self._lost_at
+        blind_from = None if self._session_present and lived else self._lost_at
+        events: list[LinkEvent] = [LinkUp(now, self._session_present, blind_from), *self._held]
+        self._held.clear()
+        self.stage = Stage.DRAINING
+        return events
+
+
+class DropWatch:
+    """Compares the broker's count of dropped messages with what it was; a smaller one is a new broker's.
+
+    What it was before a start of ours is remembered by the broker itself, in a retained message.
+    """
+
+    def __init__(self) -> None:
+        self.count: int | None = None
+        self._known: int | None = None
+        self._over_at: float | None = None
+
+    def remembered(self, count: int | None) -> None:
+        """The broker hands back what we knew at the last time; our own memory is newer."""
+        if self._known is None:
+            self._known = count
+
+    def seen(self, count: int | None) -> None:
+        """The broker says how many it has dropped since its start."""
+        self.count = count if count is not None else self.count
+
+    def settle(self, now: Instant, real: float) -> tuple[list[Fault], bool]:
+        """Give the faults that begin or end, and whether the count is to be remembered anew."""
+        faults: list[Fault] = []
+        count, known = self.count, self._known
+        if self._over_at is not None and real >= self._over_at and count == known:
+            self._over_at = None
+            faults.append(Fault("broker_dropped", active=False, at=now))
+        if count is None or count == known:
+            return faults, False
+        self._known = count
+        grown = 0 if known is None else (count - known if count > known else count)
+        if grown > 0:
+            self._over_at = real + DROPPED_FOR
+            faults.append(Fault("broker_dropped", active=True, at=now, detail=f"{grown} messages"))
+        return faults, True
+
+
+class Outages:
+    """Which connections are gone, as one fault ``broker_offline``. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._gone: dict[str, tuple[Instant, float, str]] = {}
+        self._is_told = False
+
+    def gone(self, lane: str, at: Instant, real: float, reason: str) -> None:
+        """A connection is not there, or not whole. Called again, only the reason is new."""
+        since, since_real, _ = self._gone.get(lane, (at, real, ""))
+        self._gone[lane] = (since, since_real, reason)
+
+    def back(self, lane: str) -> None:
+        """A connection is there again."""
+        self._gone.pop(lane, None)
+
+    def settle(self, now: Instant, real: float) -> list[Fault]:
+        """Give the fault's beginning or end."""
+        if not self._gone:
+            was, self._is_told = self._is_told, False
+            return [Fault("broker_offline", active=False, at=now)] if was else []
+        if self._is_told or real - min(since for _, since, _ in self._gone.values()) < GRACE:
+            return []
+        self._is_told = True
+        at = min(at for at, _, _ in self._gone.values())
+        detail = "; ".join(f"{lane}: {reason}" for lane, (_, _, reason) in sorted(self._gone.items()))
+        return [Fault("broker_offline", active=True, at=at, detail=detail)]

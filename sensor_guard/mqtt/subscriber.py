@@ -1,0 +1,84 @@
+"""MQTT in: two connections whose messages and whose own story go into the inbox.
+
+The bulk connection brings everything but smoke and panic; those come over the urgent one, because within a session the
+order is first in, first out, and an alarm must not wait behind a night's readings.
+"""
+
+from collections.abc import Callable, Iterable
+
+from sensor_guard.clock import Clock
+from sensor_guard.inbox import Inbox
+from sensor_guard.model import Message
+from sensor_guard.mqtt.access import Access
+from sensor_guard.mqtt.connection import Connection
+from sensor_guard.mqtt.lanes import BULK, URGENT, Before, BulkLane, Shared, Topics, UrgentLane
+from sensor_guard.mqtt.link import Stage
+
+
+class Subscriber:
+    """See the module. ``start`` first, then ``ack`` what is on disk, ``stop`` at the end."""
+
+    def __init__(self, access: Access, topics: Topics, inbox: Inbox, clock: Clock, before: Before) -> None:
+        self._shared = Shared(access, inbox, clock)
+        client_id = f"sensor_guard-{access.gateway}"
+        self._urgent_lane = UrgentLane(self._shared, topics, expects_session=before.had_session)
+        self._bulk_lane = BulkLane(self._shared, topics, before, self._urgent_lane)
+        self.bulk = Connection(access, BULK, client_id, clock, self._bulk_lane)
+        self.urgent = Connection(access, URGENT, f"{client_id}-urgent", clock, self._urgent_lane)
+        self._bulk_lane.connection, self._urgent_lane.connection = self.bulk, self.urgent
+        self._clock = clock
+
+    def start(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        """Tell the engine since when nothing is known, and give the bodies of the two threads with their names.
+
+        The inbox is to be taken from before the engine is fed anything else: until LinkLost has reached it, it would
+        fire deadlines that what waits in the broker disproves.
+        """
+        self._bulk_lane.begin()
+        return (f"mqtt-{BULK}", self.bulk.run), (f"mqtt-{URGENT}", self.urgent.run)
+
+    def ack(self, messages: Iterable[Message]) -> None:
+        """Acknowledge what is on disk, from any thread. Messages of an earlier connection are passed over."""
+        bulk: list[Message] = []
+        urgent: list[Message] = []
+        for message in messages:
+            (urgent if message.urgent else bulk).append(message)
+        if bulk:
+            self.bulk.acknowledge(bulk)
+        if urgent:
+            self.urgent.acknowledge(urgent)
+
+    def follow(self, topics: Topics) -> None:
+        """Subscribe to what is new in ``topics`` and unsubscribe from what is gone, from any thread."""
+        self._bulk_lane.wanted = self._urgent_lane.wanted = topics
+        self.bulk.wake()
+        self.urgent.wake()
+
+    def stop(self, within: float = 2.0) -> bool:
+        """Say goodbye and keep the session; False if a connection was not through with it in time."""
+        deadline = self._clock.monotonic() + within
+        for connection in (self.bulk, self.urgent):
+            connection.stop()
+        return all(each.join(deadline - self._clock.monotonic()) for each in (self.bulk, self.urgent))
+
+    # -- how it stands --------------------------------------------------------------------------------------------
+
+    def healthy(self, limit: float = 30.0) -> bool:
+        """Say whether both threads turn: a turn takes half a second, or 10 while a broker is called in vain."""
+        now = self._clock.monotonic()
+        return all(now - at < limit for at in self.activity().values())
+
+    def activity(self) -> dict[str, float]:
+        """Give each connection's last turn, in seconds of Clock.monotonic()."""
+        return {f"mqtt-{each.name}": each.turned_at for each in (self.bulk, self.urgent)}
+
+    def gauges(self) -> dict[str, float]:
+        """Give what /metrics shows."""
+        return {
+            "mqtt_bulk_up": float(self.bulk.is_up),
+            "mqtt_urgent_up": float(self.urgent.is_up),
+            "mqtt_connections": float(self.bulk.generation + self.urgent.generation),
+            "mqtt_drained": float(self._bulk_lane.link.stage is Stage.DRAINED),
+            "mqtt_held_dropped": float(self._bulk_lane.link.dropped_count),
+            "broker_dropped": float(self._bulk_lane.drops.count or 0),
+        }
