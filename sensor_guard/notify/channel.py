@@ -1,0 +1,125 @@
+"""Whether texts get through, when to try again, and when to say that they do not."""
+
+import random
+from collections.abc import Callable
+from enum import StrEnum
+
+import structlog
+
+from sensor_guard.errors import NotifyError
+from sensor_guard.model import MINUTE, SECOND, Fault, Instant, Span
+from sensor_guard.notify.outcome import Action, Reason, action_of
+
+FAULT = "sms_offline"
+BACKOFF_FIRST: Span = SECOND
+BACKOFF_LIMIT: Span = 30 * SECOND
+"""An alarm that is written during an outage waits no longer than this for its first try once the outage is over."""
+OUTAGE_AFTER: Span = MINUTE
+"""Failures only, for so long, and at least two: an outage. What only a person can mend is told at once."""
+REFUSED_LIMIT = 3
+"""So many people running whose texts are refused: it is not the people."""
+
+_LOGIN_PAGE = (Reason.UNREADABLE, Reason.REDIRECTED)
+
+log = structlog.get_logger(__name__)
+
+
+class ChannelState(StrEnum):
+    """How a channel stands, for ``status`` and metrics."""
+
+    UP = "up"
+    FAILING = "failing"  # the last try failed; not yet worth a fault
+    DOWN = "down"
+
+
+class Channel:
+    """The health of one way to people. ``tell`` takes the fault ``sms_offline``, begun and ended."""
+
+    def __init__(self, tell: Callable[[Fault], object], jitter: random.Random) -> None:
+        self._tell = tell
+        self._jitter = jitter
+        self._failures = 0  # running, for the back-off
+        self._failing_since: Instant = 0
+        self._posts_fail = False  # a text failed since the last one that was accepted
+        self._refused: set[str] = set()
+        self._told = False
+        self._told_once = False
+        self.held_until: Instant = 0
+        self.reason = ""
+
+    @property
+    def state(self) -> ChannelState:
+        """Say how it stands."""
+        if self._told:
+            return ChannelState.DOWN
+        return ChannelState.FAILING if self._failures else ChannelState.UP
+
+    def is_held(self, now: Instant) -> bool:
+        """Say whether the next try has to wait."""
+        return now < self.held_until
+
+    def is_probing(self) -> bool:
+        """Say whether the next text is a try, and the others better wait for how it ends."""
+        return self._failures > 0
+
+    def failed(self, error: NotifyError, now: Instant, *, is_post: bool) -> None:
+        """A request failed, and not because of its recipient. Hold everything back for a while."""
+        if self._failures == 0:
+            self._failing_since = now
+        self._failures += 1
+        self._posts_fail = self._posts_fail or is_post
+        self.reason = error.reason
+        # Equal jitter: never at once again, and boxes that failed together do not come back together.
+        ceiling = min(BACKOFF_LIMIT, BACKOFF_FIRST << min(self._failures, 10))
+        wait = max(ceiling // 2 + self._jitter.randint(0, ceiling // 2), error.retry_after or 0)
+        self.held_until = max(self.held_until, now + wait)
+        lasting = self._failures > 1 and now - self._failing_since >= OUTAGE_AFTER
+        if lasting or action_of(error) is Action.CHANNEL_DOWN or error.reason in _LOGIN_PAGE:
+            self._say_down(error.reason, now)
+
+    def refused(self, recipient_id: str, error: NotifyError, now: Instant) -> None:
+        """The provider will not send to this person; it works, then, unless it refuses everybody."""
+        self._refused.add(recipient_id)
+        self._posts_fail = False
+        if len(self._refused) >= REFUSED_LIMIT:
+            self.reason = error.reason
+            self._say_down(error.reason, now)
+        elif not self._told:
+            self._works(now)
+
+    def accepted(self, now: Instant) -> None:
+        """A text was accepted: all is well."""
+        self._refused.clear()
+        self._posts_fail = False
+        self._works(now)
+
+    def answered(self, now: Instant) -> None:
+        """A question was answered. That says nothing about texts: an account without funds answers questions too."""
+        if not self._posts_fail and not self._refused:
+            self._works(now)
+
+    def open(self) -> None:
+        """Try at once: the configuration or a secret has changed."""
+        self.held_until = 0
+
+    def shift(self, offset: Span) -> None:
+        """The clock was set."""
+        self.held_until += offset
+        self._failing_since += offset
+
+    def _works(self, now: Instant) -> None:
+        self._failures = 0
+        self.held_until = 0
+        self.reason = ""
+        if self._told:
+            log.info("channel.recovered")
+        if self._told or not self._told_once:  # once after a start too: the fault may have begun before it
+            self._told, self._told_once = False, True
+            self._tell(Fault(FAULT, active=False, at=now))
+
+    def _say_down(self, reason: str, now: Instant) -> None:
+        if self._told:
+            return
+        self._told = self._told_once = True
+        log.error("channel.failed", reason=reason)
+        self._tell(Fault(FAULT, active=True, at=now, detail=reason))

@@ -1,0 +1,61 @@
+"""Texts that may or may not be under way: the reply was lost, or the process that waited for it is no more.
+
+Each is looked for once the provider has had time to list it. How long that takes is nowhere promised; most of the time
+it is seconds, and hours have been seen (twilio-node issue 647). Beyond ``list_lag`` a text may go out twice, never not.
+"""
+
+from dataclasses import dataclass
+
+from sensor_guard.model import Instant, Notification, Span
+from sensor_guard.notify.limits import urgency
+
+
+@dataclass(slots=True)
+class Doubt:
+    """One text. ``due_at``: when to look for it."""
+
+    notification: Notification
+    due_at: Instant
+
+
+class Doubts:
+    """The texts in doubt, by id. ``list_lag``: how long the provider gets to list one."""
+
+    def __init__(self, list_lag: Span) -> None:
+        self._list_lag = list_lag
+        self._fresh: list[Notification] = []
+        self._open: dict[str, Doubt] = {}
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._open)
+
+    def add(self, notification: Notification) -> None:
+        """Doubt a text; its time runs from the next ``tick``, for the attempt itself may have lasted a time-out."""
+        self._fresh.append(notification)
+
+    def tick(self, now: Instant) -> None:
+        """It is now."""
+        for notification in self._fresh:
+            self._open[notification.notification_id] = Doubt(notification, now + self._list_lag)
+        self._fresh.clear()
+
+    def due(self, now: Instant) -> list[Notification]:
+        """Give the texts of one person to look for now, the person of the most urgent one; one list serves them all."""
+        due = [doubt.notification for doubt in self._open.values() if doubt.due_at <= now]
+        if not due:
+            return []
+        first = min(due, key=urgency)
+        return [one for one in due if one.recipient_id == first.recipient_id]
+
+    def forget(self, notification: Notification) -> None:
+        """It is found, or known not to be there."""
+        self._open.pop(notification.notification_id, None)
+
+    def next_at(self) -> Instant | None:
+        """Say when the next one is due."""
+        return min((doubt.due_at for doubt in self._open.values()), default=None)
+
+    def shift(self, offset: Span) -> None:
+        """The clock was set."""
+        for doubt in self._open.values():
+            doubt.due_at += offset
