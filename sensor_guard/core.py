@@ -27,6 +27,7 @@ from sensor_guard.model import (
     Effects,
     Input,
     Instant,
+    LinkLost,
     Message,
     Notification,
     NotificationState,
@@ -112,11 +113,16 @@ class Core:
 
     # -- starting -------------------------------------------------------------------------------------------------
 
-    def restore(self, now: Instant, *, settle: bool = True) -> int:
+    def restore(self, now: Instant, *, settle: bool = True, blind_start: bool = False) -> int:
         """Put the engine where it was, take the files' configuration in, and settle texts that were under way.
 
-        ``settle`` False leaves out the latter two, for a single command while no daemon runs. Returns how many
-        differences there were between what the tail gives now and what was stored: 0 unless the
+        Args:
+            now: what time it is.
+            settle: False leaves out the latter two, for a single command while no daemon runs.
+            blind_start: the connection is not up yet: nothing that waits in the broker may be overtaken by a
+                deadline, so the engine's time stands still where the last process ended.
+
+        Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
         """
         state = self.journal.engine_state()
@@ -144,6 +150,8 @@ class Core:
         self._checkpoint_at = now
         if not settle:
             return differences
+        if blind_start:
+            self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
         self.use_plan(self._plan, now)
         for report in self.journal.ambiguous_at_start(now):
             self.commit(self.turn([report], now))
@@ -297,12 +305,16 @@ class Core:
         if self._texts_wait and not turn.leased:
             self._texts_wait = self.journal.next_text_at() is not None
 
-    def next_due(self) -> Instant | None:
-        """When the next turn should come though nothing arrives; None: not at all."""
+    def next_due(self, *, room_at: Instant) -> Instant | None:
+        """When the next turn should come though nothing arrives; None: not at all.
+
+        room_at: when the worker can take another text; before that a waiting one is no reason for a turn.
+        """
         due = self.engine.next_deadline()
         if self._texts_wait:
             text_at = self.journal.next_text_at()
             if text_at is not None:
+                text_at = max(text_at, room_at)
                 due = text_at if due is None else min(due, text_at)
         return due
 

@@ -5,8 +5,7 @@ session, so nothing can be acknowledged to anybody: a line is taken when it has 
 """
 
 import json
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 import structlog
@@ -27,21 +26,23 @@ class PipeSubscriber:
         self._clock = clock
         self._open = False
 
-    def start(self) -> None:
-        """Say that the line is up, and read from now on."""
+    def start(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        """Say that the line is up, and give the body of the thread that reads, with its name."""
         self._open = True
         now = self._clock.now()
         self._inbox.put(LinkUp(now, session_present=False))
         self._inbox.put(Drained(now))
-        threading.Thread(target=self._read, name="pipe", daemon=True).start()
+        return (("pipe", self._read),)
 
-    def stop(self) -> None:
+    def stop(self, within: float = 2.0) -> bool:
         """Nothing to close: the pipe is not ours."""
+        del within
         self._open = False
+        return True
 
-    def connected(self) -> bool:
-        """Say whether the other end is still there."""
-        return self._open
+    def gauges(self) -> dict[str, float]:
+        """Say whether the other end is still there, in the word of the broker's connection."""
+        return {"mqtt_bulk_up": float(self._open)}
 
     def ack(self, messages: Iterable[Message]) -> None:
         """Nobody waits for it."""

@@ -7,6 +7,7 @@ may be written, ``compile`` puts it together, ``canonical`` keeps it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
 from sensor_guard.config.builtin import FAULT_IDS, FAULT_RULES
@@ -68,6 +69,11 @@ class Config:
     def topics(self) -> Mapping[str, TopicEntry]:
         """Every topic: whose it is, and how it is read."""
         return self.homes.topics
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the homes."""
+        return self.settings.zone
 
     def contact(self, contact_id: str) -> Contact | None:
         """Give a person, None where the id is nobody's (any more)."""

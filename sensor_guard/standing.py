@@ -1,0 +1,100 @@
+"""How the daemon stands: what `status`, /healthz and /metrics say. Reads only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sensor_guard import __version__
+from sensor_guard.clock import Clock
+from sensor_guard.core import Core
+from sensor_guard.health import Counters, Heartbeats
+from sensor_guard.inbox import Inbox
+from sensor_guard.mqtt import Subscriber
+from sensor_guard.notify.worker import SmsWorker
+from sensor_guard.pipe import PipeSubscriber
+from sensor_guard.sinks.mirror import Mirror
+
+# Any: JSON for the command line and for a scraper.
+Json = dict[str, Any]
+
+LOOP_LIMIT = 30.0
+"""Seconds without a turn of the loop after which the daemon calls itself unwell. A slow disk is the usual reason."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """The parts that are asked; those that a configuration does not have are None."""
+
+    core: Core
+    clock: Clock
+    inbox: Inbox
+    counters: Counters
+    beats: Heartbeats
+    home_count: int
+    subscriber: Subscriber | PipeSubscriber | None = None
+    worker: SmsWorker | None = None
+    mirror: Mirror | None = None
+
+    def is_connected(self) -> bool:
+        """Say whether the bulk connection to the broker is up."""
+        return self.subscriber is not None and self.subscriber.gauges()["mqtt_bulk_up"] > 0
+
+    def is_alive(self, now: float) -> bool:
+        """Say whether every thread's loop turns; an outage of something outside is no reason to be restarted."""
+        return not self._stuck(now)
+
+    def status(self) -> Json:
+        """Answer `sensor-guard status`. On the engine's thread."""
+        sizes = self.core.journal.reader.sizes()
+        status: Json = {
+            "running": True,
+            "version": __version__,
+            "homes": self.home_count,
+            "connected": self.is_connected(),
+            "drained": self.core.engine.drained,
+            "open_alarms": sizes.open_alarms,
+            "messages": self.counters.messages,
+            "texts": sizes.texts,
+            "last_turn_at": sizes.last_now,
+            "journal_mb": round(sizes.file_bytes / 1e6, 1),
+            "quarantined": sizes.quarantined,
+        }
+        if self.worker is not None:
+            channel = self.worker.status()
+            status["sms"] = f"{channel.state}{f', {channel.reason}' if channel.reason else ''}"
+        if self.mirror is not None:
+            mirror = self.mirror.status(self.clock.now())
+            status["influxdb"] = f"{mirror.state}, {mirror.depth} behind"
+        return status
+
+    def gauges(self) -> dict[str, float]:
+        """Give what changes up and down, for /metrics. On any thread."""
+        gauges = {
+            "inbox_depth": float(self.inbox.depth()),
+            "inbox_dropped": float(self.inbox.dropped_count),
+            "homes": float(len(self.core.engine.homes)),
+            "drained": float(self.core.engine.drained),
+        }
+        if self.subscriber is not None:
+            gauges |= self.subscriber.gauges()
+        if self.mirror is not None:
+            mirror = self.mirror.status(self.clock.now())
+            gauges["influxdb_backlog"] = float(mirror.depth)
+            gauges["influxdb_backlog_age_seconds"] = mirror.age / 1_000
+        return gauges
+
+    def check(self) -> tuple[bool, Json]:
+        """Answer /healthz: well only while every loop turns and the broker is there. On any thread."""
+        now = self.clock.monotonic()
+        stuck, turning, connected = self._stuck(now), now - self.counters.loop_at < LOOP_LIMIT, self.is_connected()
+        return turning and connected and not stuck, {
+            "loop": turning,
+            "stuck": stuck,
+            "connected": connected,
+            "drained": self.core.engine.drained,
+        }
+
+    def _stuck(self, now: float) -> list[str]:
+        stuck = self.beats.stuck(now)
+        if self.subscriber is not None and not self.subscriber.healthy():
+            stuck = [*stuck, "mqtt"]
+        return stuck
