@@ -13,6 +13,7 @@ from sensor_guard.clock import parse_at
 from sensor_guard.core import Core
 from sensor_guard.engine.views import view_home
 from sensor_guard.errors import CommandRefusedError
+from sensor_guard.journal import Reader
 from sensor_guard.model import GATEWAY, AlarmOutcome, Command, CommandKind, Instant
 
 # Any: JSON of another process; every field is checked where it is used.
@@ -97,11 +98,11 @@ class Operations:
     def _alarm_id(self, target: str) -> str:
         if "." in target:
             return target
-        alarm = self._core.journal.reader.alarm_by_code(target.strip().upper())
+        # On the caller's thread, so with a connection of its own: SQLite's stay on the thread that opened them.
+        with Reader.open(self._core.journal.path) as reader:
+            alarm = reader.alarm_by_code(target.strip().upper())
         if alarm is None:
-            raise CommandRefusedError(
-                f"no text of the last 7 days has the code {target}; `sensor-guard alarms` lists all"
-            )
+            raise CommandRefusedError(f"no text of the last 7 days has the code {target}; see `sensor-guard alarms`")
         return alarm.alarm_id
 
     # -- questions ------------------------------------------------------------------------------------------------
