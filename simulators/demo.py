@@ -94,7 +94,7 @@ class Demo:
         self.log_path = folder / "daemon.log"
         self.lines: queue.Queue[str] = queue.Queue()
         self.socket = folder / "run" / "control.sock"
-        self.acted: set[str] = set()
+        self.drawn: list[str] = []
         self.close_at: dict[str, Instant] = {}
 
     def run(self) -> int:
@@ -102,7 +102,11 @@ class Demo:
         self._write_files()
         broker = find_mosquitto()
         port = free_port()
-        print("Six simulated homes and the recorded water meter of a seventh; an accelerated clock: 12 hours a minute.")
+        print(
+            "Six simulated homes, and the recorded water meter of a seventh (a flat in Naples, see simulators/data).\n"
+            "The clock is accelerated: twelve hours a minute. One elder uses no electricity from 19:40 on; another\n"
+            "presses the button at 21:30; the rest live as usual, and nothing may be said about them."
+        )
         if broker is None:
             print("There is no mosquitto here and none could be unpacked: messages go to the daemon by a pipe instead.")
         else:
@@ -199,16 +203,19 @@ class Demo:
         raise DemoError("it did not end in time")
 
     def _show_telephones(self) -> None:
+        """Draw what has come; once a whole telephone is there, and it is the worker's, she answers."""
         try:
             line = self.lines.get(timeout=0.2)
         except queue.Empty:
             return
         while True:
             print(f"    {line}", flush=True)
-            found = re.search(r"\[([2-9A-HJ-NP-Z]{4})\]", line)
-            if found and found[1] not in self.acted:
-                self.acted.add(found[1])
-                self._answer(found[1])
+            self.drawn.append(line)
+            if line.startswith("╰"):
+                text, self.drawn = "\n".join(self.drawn), []
+                found = re.search(r"\[([2-9A-HJ-NP-Z]{4})\]", text)
+                if found and "(worker-1)" in text:
+                    self._answer(found[1])
             try:
                 line = self.lines.get_nowait()
             except queue.Empty:
