@@ -6,7 +6,7 @@ from sensor_guard.config import TopicEntry
 from sensor_guard.decode import Router
 from sensor_guard.decode.envelope import read_object
 from sensor_guard.errors import DecodeError
-from sensor_guard.model import KIND_OF_QUANTITY, Kind, Message, Quantity, Quarantined, Reading, RejectReason
+from sensor_guard.model import GATEWAY, KIND_OF_QUANTITY, Kind, Message, Quantity, Quarantined, Reading, RejectReason
 
 
 class CaptureReader:
@@ -45,6 +45,8 @@ class CaptureReader:
         body = read_object(message.payload)
         kind = next((KIND_OF_QUANTITY[name] for name in body if name in KIND_OF_QUANTITY), None)
         _, site_id, home_id, sensor_id = levels
+        if home_id == GATEWAY:
+            raise DecodeError(RejectReason.BAD_ID, f"{GATEWAY} is the box itself, not a home")
         # A word about battery or link alone does not say what the sensor is: any kind reads it, for now.
         entry = TopicEntry(site_id, home_id, sensor_id, kind or Kind.DOOR, "own")
         router = Router({message.topic: entry})

@@ -137,8 +137,8 @@ def parse_at(text: str) -> Instant:
         ValueError: not a time, or without a zone; the message names the text and the way out.
     """
     cleaned = text.strip()
-    if cleaned.endswith("Z+0000"):  # mosquitto_sub -F %j of 2.0.11
-        cleaned = cleaned.removesuffix("+0000")
+    if cleaned[-6:-4] in ("Z+", "Z-"):  # mosquitto_sub -F %j of 2.0.11: the offset counts, the Z does not
+        cleaned = cleaned[:-6] + cleaned[-5:]
     try:
         moment = datetime.fromisoformat(cleaned)
     except ValueError as error:

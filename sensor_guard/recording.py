@@ -5,22 +5,34 @@ A row that cannot be read is told with file, line, value and the way out, counte
 
 import csv
 import gzip
+import heapq
 import io
 import json
+import marshal
 import re
-from collections.abc import Callable, Iterator
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 from sensor_guard.clock import parse_at
 from sensor_guard.errors import Problem, SensorGuardError
-from sensor_guard.model import ID_PATTERN, RANGES, Instant, Message, Reading
+from sensor_guard.model import DAY, GATEWAY, ID_PATTERN, RANGES, Instant, Message, Quantity, Reading
 
 COLUMNS = ("at", "home_id", "sensor_id", "quantity", "value")
 _ID = re.compile(ID_PATTERN)
+_SWITCHES = {Quantity.DOOR_OPEN, Quantity.SMOKE, Quantity.MOTION, Quantity.PANIC, Quantity.LINK}
 KEEP_PROBLEMS = 20
 """Bad rows that are told one by one; the rest is counted."""
+EARLIEST: Instant = 365 * DAY
+LATEST: Instant = 130 * 365 * DAY
+"""1971 to about 2099: a time outside is a device without a clock, and would drag the virtual clock there."""
+SORT_ROWS = 100_000
+"""Readings that are sorted in memory at a time, about 40 MB; what is more waits in temporary files."""
+_CHUNK = 1_000
 
 
 class RecordingError(SensorGuardError):
@@ -46,7 +58,9 @@ class Tally:
 def read_recording(
     path: Path, tally: Tally, decode: Callable[[Message], list[Reading]] | None = None
 ) -> Iterator[Reading]:
-    """Give the readings of a file in its order; ``received_at`` is the latest time seen so far in the file.
+    """Give the readings of a file in its order.
+
+    Of a row, ``received_at`` is its ``at``; of a message of a capture the latest time seen so far in the file.
 
     Args:
         path: .csv, .jsonl (or .json, .ndjson), each also .gz; what is in it decides, not the name.
@@ -57,57 +71,118 @@ def read_recording(
         RecordingError: the file cannot be opened, or is none of the known forms.
     """
     try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be read ({error.strerror})") from error
-    with raw:
-        tally.bytes_read = raw.tell
-        head = raw.read(2)
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if head == b"\x1f\x8b" else raw
-        text = io.TextIOWrapper(cast("io.BufferedReader", stream), encoding="utf-8-sig", newline="", errors="replace")
-        try:
-            first = text.readline()
-            if first.lstrip().startswith("{"):
-                yield from _json_lines(path, first, text, tally, decode)
+        with path.open("rb") as raw:
+            tally.bytes_read = raw.tell
+            head = raw.read(2)
+            raw.seek(0)  # fails on a pipe: a recording is read twice
+            stream = gzip.GzipFile(fileobj=raw) if head == b"\x1f\x8b" else raw
+            text = io.TextIOWrapper(
+                cast("io.BufferedReader", stream), encoding="utf-8-sig", newline="", errors="replace"
+            )
+            line, first = _first_line(text)
+            if first.startswith("{"):
+                yield from _json_lines(path, line, first, text, tally, decode)
             else:
-                yield from _csv(path, first, text, tally)
-        except (gzip.BadGzipFile, EOFError) as error:
-            raise RecordingError(f"{path}: the gzip file is damaged or cut off ({error}); fetch it again") from error
+                yield from _csv(path, line, first, text, tally)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise RecordingError(f"{path}: the gzip file is damaged or cut off ({error}); fetch it again") from error
+    except OSError as error:
+        why = error.strerror or f"{error}; a recording is a file, not a pipe"
+        raise RecordingError(f"{path}: cannot be read ({why})") from error
 
 
-def _csv(path: Path, first: str, text: TextIO, tally: Tally) -> Iterator[Reading]:
-    names = [name.strip() for name in first.rstrip("\r\n").split(",")]
+def in_time_order(readings: Iterable[Reading], *, limit: int = SORT_ROWS) -> Iterator[Reading]:
+    """Sort readings by ``received_at``, those of one instant as they came; ``limit``: how many in memory at a time."""
+    source = iter(readings)
+    run = sorted(islice(source, limit), key=_received_at)
+    files: list[IO[bytes]] = []
+    try:
+        while len(run) == limit:
+            files.append(_put_aside(run))
+            run = sorted(islice(source, limit), key=_received_at)
+        yield from heapq.merge(*(_taken_back(file) for file in files), run, key=_received_at)
+    finally:
+        for file in files:
+            file.close()
+
+
+def _received_at(reading: Reading) -> Instant:
+    return reading.received_at
+
+
+def _put_aside(run: list[Reading]) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by in_time_order
+    for start in range(0, len(run), _CHUNK):
+        marshal.dump([tuple(reading) for reading in run[start : start + _CHUNK]], file)
+    file.seek(0)
+    return file
+
+
+def _taken_back(file: IO[bytes]) -> Iterator[Reading]:
+    while True:
+        try:
+            chunk = marshal.load(file)  # noqa: S302 - written by ourselves a moment ago, into a file without a name
+        except EOFError:
+            return
+        yield from map(Reading._make, chunk)
+
+
+def _first_line(text: TextIO) -> tuple[int, str]:
+    """Give the first line that is not blank, without the space around it, and its number."""
+    for line, content in enumerate(text, start=1):
+        if content.strip():
+            return line, content.strip()
+    return 1, ""
+
+
+def _csv(path: Path, header: int, first: str, text: TextIO, tally: Tally) -> Iterator[Reading]:
+    names = [name.strip() for name in _cells(first)]
     missing = [name for name in COLUMNS if name not in names]
     if missing:
+        found = f"found {first[:60]!r}" if first else "the file is empty"
         raise RecordingError(
-            f"{path}:1: is no recording: the first line must name the columns {','.join(COLUMNS)};"
-            f" {', '.join(missing)} is not there (found {first.strip()[:60]!r})"
+            f"{path}:{header}: is no recording: the first line must name the columns {','.join(COLUMNS)};"
+            f" {', '.join(missing)} is not there ({found})"
         )
     places = [names.index(name) for name in COLUMNS]
     width = max(places) + 1
-    latest: Instant = -(1 << 60)
-    for line, row in enumerate(csv.reader(text), start=2):
-        if not row:
+    for line, content in enumerate(text, start=header + 1):
+        if not content.strip():
+            continue
+        try:
+            row = _cells(content)
+        except csv.Error as error:
+            tally.reject(path, line, "", str(error))
             continue
         if len(row) < width:
             tally.reject(path, line, "", f"has {len(row)} columns, not {len(names)}")
             continue
-        reading = _reading(path, line, [row[place] for place in places], latest, tally)
+        reading = _reading(path, line, [row[place].strip() for place in places], tally)
         if reading is not None:
-            latest = reading.received_at
             yield reading
 
 
+def _cells(content: str) -> list[str]:
+    """Split one line: a reading has no line breaks in it, and a stray quote spoils its own row only."""
+    if '"' not in content:
+        return content.rstrip("\r\n").split(",")
+    return next(csv.reader([content]))
+
+
 def _json_lines(
-    path: Path, first: str, text: TextIO, tally: Tally, decode: Callable[[Message], list[Reading]] | None
+    path: Path,
+    line: int,
+    first: str,
+    text: TextIO,
+    tally: Tally,
+    decode: Callable[[Message], list[Reading]] | None,
 ) -> Iterator[Reading]:
-    latest: Instant = -(1 << 60)
-    line, content = 1, first
+    latest: Instant = EARLIEST
+    content = first
     while content:
         if content.strip():
             for reading in _json_row(path, line, content, latest, tally, decode):
-                latest = reading.received_at
+                latest = max(latest, reading.received_at)
                 yield reading
         line, content = line + 1, text.readline()
 
@@ -122,19 +197,19 @@ def _json_row(
 ) -> list[Reading]:
     try:
         row = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         tally.reject(path, line, "", f"is not JSON ({error})")
         return []
     if not isinstance(row, dict):
         tally.reject(path, line, "", "is not a JSON object")
         return []
-    if "topic" in row:
-        return _capture_row(path, line, row, latest, tally, decode)
     missing = [name for name in COLUMNS if name not in row]
+    if missing and "topic" in row:
+        return _capture_row(path, line, row, latest, tally, decode)
     if missing:
         tally.reject(path, line, missing[0], f"is not there; a row has {', '.join(COLUMNS)}")
         return []
-    reading = _reading(path, line, [row[name] for name in COLUMNS], latest, tally)
+    reading = _reading(path, line, [row[name] for name in COLUMNS], tally)
     return [] if reading is None else [reading]
 
 
@@ -144,9 +219,9 @@ class _BadRowError(Exception):
         self.where = where
 
 
-def _reading(path: Path, line: int, cells: list[Any], latest: Instant, tally: Tally) -> Reading | None:
+def _reading(path: Path, line: int, cells: list[Any], tally: Tally) -> Reading | None:
     try:
-        reading = _parsed(cells, latest)
+        reading = _parsed(cells)
     except _BadRowError as error:
         tally.reject(path, line, error.where, str(error))
         return None
@@ -154,25 +229,36 @@ def _reading(path: Path, line: int, cells: list[Any], latest: Instant, tally: Ta
     return reading
 
 
-def _parsed(cells: list[Any], latest: Instant) -> Reading:
+def _parsed(cells: list[Any]) -> Reading:
     at_text, home_id, sensor_id, quantity, value_text = cells
-    try:
-        at = parse_at(str(at_text))
-    except ValueError as error:
-        raise _BadRowError("at", str(error)) from error
+    at = _instant("at", at_text)
     span = RANGES.get(quantity) if isinstance(quantity, str) else None
     if span is None:
         raise _BadRowError("quantity", f"{quantity!r} is none of {', '.join(RANGES)}")
     try:
-        value = float(value_text)
-    except (TypeError, ValueError) as error:
-        raise _BadRowError("value", f"{value_text!r} is not a number") from error
-    if isinstance(value_text, bool) or not span[0] <= value <= span[1]:
+        value = float("" if isinstance(value_text, bool) else value_text)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _BadRowError("value", f"{str(value_text)[:60]!r} is not a number") from error
+    if not span[0] <= value <= span[1]:
         raise _BadRowError("value", f"{value_text!r} is outside {span[0]:g} to {span[1]:g} for {quantity}")
+    if quantity in _SWITCHES and value not in {0.0, 1.0}:
+        raise _BadRowError("value", f"{value_text!r} is neither 0 nor 1, as {quantity} is")
     for name, text in (("home_id", home_id), ("sensor_id", sensor_id)):
-        if not _ID.match(str(text)):
+        if not _ID.fullmatch(str(text)):
             raise _BadRowError(name, f"{text!r} is no id; ids are 1 to 64 letters, digits, _ and -")
-    return Reading(str(home_id), str(sensor_id), quantity, value, at, max(at, latest))
+    if home_id == GATEWAY:
+        raise _BadRowError("home_id", f"{GATEWAY} is the box itself, not a home")
+    return Reading(str(home_id), str(sensor_id), quantity, value, at, at)
+
+
+def _instant(name: str, text: object) -> Instant:
+    try:
+        at = parse_at(str(text))
+    except (ValueError, OverflowError) as error:
+        raise _BadRowError(name, str(error)) from error
+    if not EARLIEST <= at <= LATEST:
+        raise _BadRowError(name, f"{text!r} is no time of a recording, which lies between 1971 and 2099")
+    return at
 
 
 def _capture_row(
@@ -185,20 +271,21 @@ def _capture_row(
 ) -> list[Reading]:
     if decode is None:
         raise RecordingError(f"{path}:{line}: is a capture of MQTT messages; it cannot be read here")
-    try:
-        at = parse_at(str(row.get("tst", "")))
-    except ValueError as error:
-        tally.reject(path, line, "tst", str(error))
-        return []
     payload = row.get("payload", "")
     body = payload if isinstance(payload, str) else json.dumps(payload)
+    try:
+        at = _instant("tst", row.get("tst", ""))
+        qos, packet_id = (_whole(row, name) for name in ("qos", "mid"))
+    except _BadRowError as error:
+        tally.reject(path, line, error.where, str(error))
+        return []
     message = Message(
         topic=str(row["topic"]),
         payload=body.encode("utf-8", errors="replace"),
-        qos=int(row.get("qos") or 0),
+        qos=qos,
         retained=bool(row.get("retain")),
         duplicate=False,
-        packet_id=int(row.get("mid") or 0),
+        packet_id=packet_id,
         generation=0,
         received_at=max(at, latest),
     )
@@ -209,3 +296,10 @@ def _capture_row(
         return []
     tally.rows += len(readings)
     return readings
+
+
+def _whole(row: dict[str, Any], name: str) -> int:
+    number = row.get(name) or 0
+    if not isinstance(number, int):
+        raise _BadRowError(name, f"{number!r} is not a whole number")
+    return number

@@ -6,7 +6,7 @@ last reading: nothing fires after the data.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -43,52 +43,97 @@ class Outcome:
     raised: Counter[str] = field(default_factory=Counter)
     feeds: int = 0
 
+    def add(self, other: "Outcome") -> None:
+        """Count what another run over the same recording came to."""
+        self.readings += other.readings
+        self.homes |= other.homes
+        self.first_at, self.last_at = other.first_at, other.last_at
+        self.raised.update(other.raised)
+        self.feeds += other.feeds
+
 
 Told: TypeAlias = Callable[[Transition, Alarm], None]
 
 
 class Replay:
-    """One run.
+    """One run: ``run`` for a stream alone, or ``begin``, ``reach``, ``take`` and ``end`` beside another one.
 
     Args:
         plan: homes and rules. Its lateness counts only where the recording is out of order.
         tell: called for every transition with the alarm as it is then, in the order in which they happen.
         responder: "prompt" answers and closes; "none" leaves every alarm open.
+        heard_from: by (home_id, sensor_id), since when a sensor that nobody has configured may be expected to
+            speak: its silence before its first word is none.
     """
 
-    def __init__(self, plan: Plan, tell: Told, *, responder: Responder = "prompt", in_order: bool = True) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tell: Told,
+        *,
+        responder: Responder = "prompt",
+        in_order: bool = True,
+        heard_from: Mapping[tuple[str, str], Instant] | None = None,
+    ) -> None:
         self.plan = replace(plan, lateness=0) if in_order else plan
         self.outcome = Outcome()
         self._tell = tell
         self._responds = responder == "prompt"
+        self._heard_from = heard_from or {}
         self._engine = Engine(lambda _hash: self.plan)
         self._seq = 0
+        self._batch: list[tuple[int, Input]] = []
+        self._now: Instant | None = None
         self._close_at: dict[str, Instant] = {}  # latched alarms that the responder will close
         self._latched = {rule.rule_id for rule in plan.rules if rule.latched}
         self._known: dict[str, Alarm] = {}
 
     def run(self, readings: Iterable[Reading]) -> Outcome:
-        """Feed everything, instant by instant, and end with the last reading."""
-        outcome = self.outcome
-        batch: list[tuple[int, Input]] = []
-        now: Instant | None = None
+        """Feed everything, instant by instant, and end with the last reading.
+
+        readings: sorted by ``received_at``.
+        """
         for reading in readings:
-            if now is None:
-                now = outcome.first_at = reading.received_at
-                self._feed([(self._next(), PlanChanged("replay", now))], now)
-            if reading.received_at != now:
-                self._feed(batch, now)
-                batch = []
-                self._pass(reading.received_at)
-                now = reading.received_at
-            batch.append((self._next(), reading))
-            outcome.readings += 1
-            outcome.homes.add(reading.home_id)
-        if now is not None:
-            self._feed(batch, now)
-            self._after(self._engine.finish(), now)
-            outcome.last_at = now
-        return outcome
+            self.take(reading)
+        return self.end()
+
+    def begin(self, first: Reading) -> None:
+        """Put the plan in force, as early as the recording's first reading may have been observed."""
+        at = max(first.observed_at, first.received_at - self.plan.lateness)
+        self._now = self.outcome.first_at = at
+        self._feed([(self._next(), PlanChanged("replay", at))], at)
+        for (home_id, sensor_id), first_at in self._heard_from.items():
+            state = self._engine.homes[home_id].sensors[sensor_id]
+            state.silent_at = max(state.silent_at, first_at + state.sensor.observed_for)
+
+    def take(self, reading: Reading) -> None:
+        """Take the next reading; it is decided with the others of its instant."""
+        if self._now is None:
+            self.begin(reading)
+        self.reach(reading.received_at)
+        self._batch.append((self._next(), reading))
+        self.outcome.readings += 1
+        self.outcome.homes.add(reading.home_id)
+
+    def reach(self, at: Instant) -> None:
+        """Decide everything before ``at``."""
+        assert self._now is not None, "begin comes first"
+        if at == self._now:
+            return
+        if self._batch:
+            self._feed(self._batch, self._now)
+            self._batch = []
+        self._pass(at)
+        self._now = at
+
+    def end(self) -> Outcome:
+        """Decide everything up to the instant that was reached last, and nothing after it."""
+        if self._now is not None:
+            self._feed(self._batch, self._now)
+            self._batch = []
+            self._after(self._engine.finish(), self._now)
+            self.outcome.last_at = self._now
+        return self.outcome
 
     def _pass(self, until: Instant) -> None:
         """Stop at everything that is due before ``until``, so that the responder answers when it happens."""
@@ -144,3 +189,20 @@ class Replay:
     def _next(self) -> int:
         self._seq += 1
         return self._seq
+
+
+def run_together(runs: Sequence[Replay], readings: Iterable[Reading]) -> list[Outcome]:
+    """Run several plans over one recording, in step, so that what they tell comes in the order of time.
+
+    runs: a reading goes to the first whose plan has its home. readings: sorted by ``received_at``.
+    """
+    run_of = {home.home_id: run for run in reversed(runs) for home in run.plan.homes}
+    now: Instant | None = None
+    for reading in readings:
+        for run in runs if reading.received_at != now else ():
+            if now is None:
+                run.begin(reading)
+            run.reach(reading.received_at)
+        now = reading.received_at
+        run_of[reading.home_id].take(reading)
+    return [run.end() for run in runs]

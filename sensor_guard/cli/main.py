@@ -10,6 +10,7 @@ import typer
 from sensor_guard import __version__
 from sensor_guard.cli import database, files, people
 from sensor_guard.cli.output import ConfigPath, Exit, config_path, fail
+from sensor_guard.cli.replay import replay_files
 from sensor_guard.cli.watch import watch
 from sensor_guard.errors import AlreadyRunningError, ConfigError, JournalError
 
@@ -67,7 +68,7 @@ for name, verb in {
     "check": files.check,
     "test": files.test,
     "schema": files.schema,
-    "replay": files.replay_files,
+    "replay": replay_files,
     "status": people.status,
     "alarms": people.alarms,
     "alarm": people.alarm,
