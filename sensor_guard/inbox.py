@@ -78,6 +78,7 @@ class Inbox:
         self._bulk: deque[Event] = deque()
         self._condition = threading.Condition()
         self._closed = False
+        self._passed_over = False
         self.dropped_count = 0
 
     def put(self, event: Event, *, urgent: bool = False) -> bool:
@@ -99,22 +100,26 @@ class Inbox:
         """Take what has arrived: the urgent lane alone if it holds anything, else up to 500 of the bulk lane.
 
         Waits at most ``timeout`` real seconds for the first event; an empty list means that time is up, or that
-        ``close`` or ``wake`` was called.
+        ``close`` or ``wake`` was called. A bulk lane that was passed over once is taken with the next call, behind
+        whatever is urgent then: however many people ask, readings are never starved.
         """
         with self._condition:
             if not self._urgent and not self._bulk and not self._closed:
                 self._condition.wait(timeout)
-            if not self._urgent and self._bulk and len(self._bulk) < self._linger_count:
+            if not self._urgent and self._bulk and not self._passed_over and len(self._bulk) < self._linger_count:
                 # An urgent event, the half-full lane or the end of the linger ends this wait.
                 self._condition.wait_for(
                     lambda: self._urgent or self._closed or len(self._bulk) >= self._linger_count,
                     self._linger,
                 )
-            if self._urgent:
-                taken = list(self._urgent)
-                self._urgent.clear()
+            taken = list(self._urgent)
+            self._urgent.clear()
+            if taken and self._bulk and not self._passed_over:
+                self._passed_over = True
                 return taken
-            return [self._bulk.popleft() for _ in range(min(BATCH_LIMIT, len(self._bulk)))]
+            self._passed_over = False
+            taken.extend(self._bulk.popleft() for _ in range(min(BATCH_LIMIT, len(self._bulk))))
+            return taken
 
     def wake(self) -> None:
         """End a wait in ``take`` early."""
