@@ -41,6 +41,8 @@ class Channel:
         self._failures = 0  # running, for the back-off
         self._failing_since: Instant = 0
         self._posts_fail = False  # a text failed since the last one that was accepted
+        self._only_arrival_counts = False  # accepted texts did not arrive, and not for their recipients' sake
+        self._arrived_at: Instant = 0  # when the latest text was sent of which that is known
         self._refused: set[str] = set()
         self._told = False
         self._told_once = False
@@ -77,6 +79,12 @@ class Channel:
         if lasting or action_of(error) is Action.CHANNEL_DOWN or error.reason in _LOGIN_PAGE:
             self._say_down(error.reason, now)
 
+    def lost(self, error: NotifyError, sent_at: Instant, now: Instant) -> None:
+        """A text was accepted, and then nothing gets through: that the next one is accepted will mean nothing."""
+        if sent_at > self._arrived_at:  # else a later one has arrived: it is over
+            self._only_arrival_counts = True
+            self.failed(error, now, is_post=True)
+
     def refused(self, recipient_id: str, error: NotifyError, now: Instant) -> None:
         """The provider will not send to this person; it works, then, unless it refuses everybody."""
         self._refused.add(recipient_id)
@@ -90,8 +98,18 @@ class Channel:
     def accepted(self, now: Instant) -> None:
         """A text was accepted: all is well."""
         self._refused.clear()
+        if self._only_arrival_counts:
+            self.held_until = now + BACKOFF_LIMIT  # its receipt comes first
+            return
         self._posts_fail = False
         self._works(now)
+
+    def arrived(self, sent_at: Instant, now: Instant) -> None:
+        """A text was delivered."""
+        self._arrived_at = max(self._arrived_at, sent_at)
+        if self._only_arrival_counts:
+            self._only_arrival_counts = self._posts_fail = False
+            self._works(now)
 
     def answered(self, now: Instant) -> None:
         """A question was answered. That says nothing about texts: an account without funds answers questions too."""
@@ -106,6 +124,7 @@ class Channel:
         """The clock was set."""
         self.held_until += offset
         self._failing_since += offset
+        self._arrived_at += offset
 
     def _works(self, now: Instant) -> None:
         self._failures = 0

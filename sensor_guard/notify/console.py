@@ -8,11 +8,12 @@ from itertools import count
 from typing import TextIO
 
 from sensor_guard.config.settings import NotifiersSettings
-from sensor_guard.model import Instant, Notification, NotificationState
+from sensor_guard.model import Instant, Notification, NotificationKind, NotificationState
 from sensor_guard.notify.outcome import Reason, failure
 from sensor_guard.notify.plain import plain
 from sensor_guard.notify.protocol import Contact, Notifier, Receipt
 
+_CALLS = (NotificationKind.ALARM, NotificationKind.REMINDER, NotificationKind.UNCLOSED)
 WIDTH = 44
 """Inner width of the screen, in columns; a Chinese character takes two."""
 
@@ -34,7 +35,7 @@ class ConsoleNotifier:
         person = (
             f"{plain(contact.name, 16)} ({notification.recipient_id})" if self._names else notification.recipient_id
         )
-        drawn = drawn_telephone(person, text, notification.code)
+        drawn = drawn_telephone(person, text, notification.code if notification.kind in _CALLS else "")
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
             self._stream.write(drawn.encode(encoding, "replace").decode(encoding))

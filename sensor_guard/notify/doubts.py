@@ -4,7 +4,7 @@ Each is looked for once the provider has had time to list it. How long that take
 it is seconds, and hours have been seen (twilio-node issue 647). Beyond ``list_lag`` a text may go out twice, never not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sensor_guard.model import Instant, Notification, Span
 from sensor_guard.notify.limits import urgency
@@ -56,6 +56,16 @@ class Doubts:
         return min((doubt.due_at for doubt in self._open.values()), default=None)
 
     def shift(self, offset: Span) -> None:
-        """The clock was set."""
+        """The clock was set: by the new one these texts were tried at another time.
+
+        Which of the two is right nobody knows here, so the search only ever reaches further back.
+        """
+        self._fresh = [_moved(notification, offset) for notification in self._fresh]
         for doubt in self._open.values():
             doubt.due_at += offset
+            doubt.notification = _moved(doubt.notification, offset)
+
+
+def _moved(notification: Notification, offset: Span) -> Notification:
+    at = notification.attempted_at
+    return notification if at is None else replace(notification, attempted_at=at + min(0, offset))

@@ -106,7 +106,7 @@ def _fitted(template: str, fields: Mapping[str, str], evidence: Mapping[str, str
         body = " ".join(_filled(template, {**fields, "home": label}).split())
         if kept:
             told = words.comma.join(evidence[name] for name in _AS_READ if name in kept)
-            body += f"{words.opening}{told}{words.closing}"
+            body = f"{body.removesuffix('.')}{words.opening}{told}{words.closing}"
         body = without_addresses(body)  # two fields side by side may have made one
         if fits(body + code):
             return body + code

@@ -345,19 +345,20 @@ class SmsWorker:
     def _learnt(self, notification: Notification, receipt: Receipt, now: Instant, *, sent_at: Instant) -> None:
         """The provider has said where a text is."""
         if receipt.state == NotificationState.DELIVERED:
+            self._channel.arrived(sent_at, now)
             self._say(notification, NotificationState.DELIVERED, now, "", receipt.receipt_id)
         elif receipt.state == NotificationState.FAILED:
-            self._undelivered(notification, receipt, now)
+            self._undelivered(notification, receipt, sent_at, now)
         else:
             self._say(notification, NotificationState.ACCEPTED, now, "", receipt.receipt_id)
             self._receipts.follow(notification, receipt.receipt_id, sent_at, now)
 
-    def _undelivered(self, notification: Notification, receipt: Receipt, now: Instant) -> None:
+    def _undelivered(self, notification: Notification, receipt: Receipt, sent_at: Instant, now: Instant) -> None:
         """It was accepted and did not arrive."""
         action = action_for(receipt.reason)
         if action is Action.CHANNEL_DOWN:
-            self._channel.failed(failure(Reason(receipt.reason)), now, is_post=True)
-            self._again(notification, receipt.reason, self._channel.held_until, now)
+            self._channel.lost(failure(Reason(receipt.reason)), sent_at, now)
+            self._again(notification, receipt.reason, max(now, self._channel.held_until), now)
         elif action is Action.RETRY and notification.attempts < RESEND_LIMIT:
             wait = RESEND_AFTER << notification.attempts
             self._again(notification, receipt.reason, now + wait // 2 + self._jitter.randint(0, wait // 2), now)

@@ -84,8 +84,8 @@ class Text:
 
     def status(self, now: int) -> str:
         """Say where it is at that time."""
-        if self.fate == "failed" and now >= self.send_at:
-            return "failed"
+        if self.fate == "failed" and now - self.send_at >= LIFE[1][0]:
+            return "failed"  # it never leaves Twilio
         if now < self.send_at:
             return "accepted" if self.service else "queued"
         word = [word for after, word in LIFE if now - self.send_at >= after][-1]
@@ -101,6 +101,7 @@ class Request:
     fields: list[tuple[str, str]]
     headers: dict[str, str]
     at: int
+    client_port: int = 0
 
     def get(self, name: str) -> str | None:
         return dict(self.fields).get(name)
@@ -349,7 +350,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         fields = parse_qsl(encoded, keep_blank_values=True, strict_parsing=bool(encoded), errors="strict")
         with owner.lock:
-            request = Request(self.command, urlsplit(self.path).path, fields, dict(self.headers.items()), owner.clock())
+            path, headers = urlsplit(self.path).path, dict(self.headers.items())
+            request = Request(self.command, path, fields, headers, owner.clock(), self.client_address[1])
             owner.requests.append(request)
             fault = owner.fault_for(request) or NO_FAULT
             status, body = owner.answer(request) if fault.accept else (0, b"")
