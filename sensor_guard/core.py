@@ -15,7 +15,7 @@ from sensor_guard.config import plan_from_text, plan_to_text, text_hash
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Plan
-from sensor_guard.errors import JournalError
+from sensor_guard.errors import JournalError, SensorGuardError
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, Request, Work
 from sensor_guard.journal import Batch, HomeState, Journal
@@ -110,6 +110,7 @@ class Core:
         self._checkpoint_link = ""
         self._inputs_since = 0
         self._checkpoint_at: Instant = 0
+        self._is_ahead = False  # the engine was fed with something that the journal does not have (yet)
 
     # -- starting -------------------------------------------------------------------------------------------------
 
@@ -218,10 +219,12 @@ class Core:
             with self.journal.batch(turn.now) as batch:
                 self._write(batch, turn, room)
         except BaseException:
+            self._is_ahead = turn.effects is not None
             # What this checkpoint has covered so far is not on disk: it begins again, with all its homes.
             self.engine.dirty.update(self._cycle)
             self._checkpoint_left = None
             raise
+        self._is_ahead = False
         self._after(turn)
 
     def _is_empty(self, turn: Turn, room: int) -> bool:
@@ -301,7 +304,7 @@ class Core:
                 if isinstance(event.event, Command):
                     turn.answers.append((event.reply, refused.get(event.event.command_id)))
                 else:
-                    turn.answers.append((event.reply, event.event() if callable(event.event) else None))
+                    turn.answers.append((event.reply, _ask(event.event) if callable(event.event) else None))
         if self._texts_wait and not turn.leased:
             self._texts_wait = self.journal.next_text_at() is not None
 
@@ -345,7 +348,14 @@ class Core:
             # self._cycle stays until the next one: should this very commit fail, its homes are dirty again.
 
     def checkpoint_all(self, now: Instant) -> None:
-        """Write every changed home at once, so that the next start replays nothing (clean stop)."""
+        """Write every changed home at once, so that the next start replays nothing (clean stop).
+
+        Nothing is written while the engine is ahead of the journal, after a commit that failed: a state with inputs
+        in it that nobody has stored would feed them twice, and lose the texts that they caused.
+        """
+        if self._is_ahead:
+            log.warning("checkpoint.left_out")
+            return
         with self.journal.batch(now) as batch:
             self._save_all(batch, only=self.engine.dirty | set(self._checkpoint_left or ()))
 
@@ -365,6 +375,17 @@ class Core:
             if home_id in homes
         )
         batch.delete_home_states(home_id for home_id in home_ids if home_id not in homes)
+
+
+def _ask(question: Callable[[], object]) -> object:
+    """Give the answer, or the text of the refusal: whatever a question meets is the caller's, not the loop's."""
+    try:
+        return question()
+    except SensorGuardError as error:
+        return str(error)
+    except Exception as error:
+        log.exception("question.failed")
+        return f"internal error: {type(error).__name__}: {error}"
 
 
 def _dump(row: dict[str, Any]) -> str:
