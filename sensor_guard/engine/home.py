@@ -24,6 +24,7 @@ from sensor_guard.engine.conditions import (
 from sensor_guard.engine.elsewhen import Pending, put
 from sensor_guard.engine.plan import Form, HomePlan, Rule
 from sensor_guard.model import (
+    KINDS,
     RETAINED,
     Effects,
     Fault,
@@ -179,9 +180,11 @@ class Home:
         elif reading.quantity == Quantity.SMOKE and not reading.flags & RETAINED:
             state.level, state.level_at = 0.0, at
         if at < self.at:
-            self._late(state, reading, at)
+            self._late(state, reading, at, now, effects)
             return
-        self.max_observed = max(self.max_observed, at)
+        if not KINDS[state.sensor.kind].urgent:
+            # Smoke and panic have a connection of their own, which is far ahead while the other one still drains.
+            self.max_observed = max(self.max_observed, at)
         item = Pending(at, seq, reading)
         if not self.pending or item > self.pending[-1]:
             self.pending.append(item)
@@ -237,13 +240,13 @@ class Home:
         for watch in (*state.watches, *self.silence_watches):
             self.evaluate(watch, at, now, effects)
 
-    def _late(self, state: SensorState, reading: Reading, at: Instant) -> None:
-        """Learnt too late to take its place: activity takes back the hold it interrupts, nothing else changes."""
+    def _late(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
+        """Learnt too late to take its place: it takes back what it disproves, nothing else changes."""
         quantity, value = reading.quantity, reading.value
-        if reading.flags & RETAINED:
+        if reading.flags & RETAINED or (quantity == Quantity.LINK and value == 0.0):
             return
         if state.heard_at is None or at > state.heard_at:
-            state.heard_at = at
+            self._heard_late(state, at, now, effects)
         for watch in state.watches:
             form = watch.condition.form
             disproves = (
@@ -253,6 +256,18 @@ class Home:
             )
             if disproves and not watch.is_met:
                 watch.pulse(at)
+
+    def _heard_late(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
+        """It lived then: that takes back as much of its silence."""
+        state.heard_at = at
+        state.silent_at = max(state.silent_at, at + state.sensor.observed_for)
+        if state.observed and not state.is_meter:
+            state.fresh_until = max(state.fresh_until, state.silent_at)
+        if state.is_silent and state.silent_at > self.at:
+            state.is_silent = False
+            for watch in self.silence_watches:
+                self.evaluate(watch, self.at, now, effects)
+        self.deadline = min(self.deadline, state.silent_at)
 
     def _activity(self, state: SensorState, at: Instant, effects: Effects) -> None:
         for watch in state.watches:

@@ -4,19 +4,13 @@ import pytest
 
 from sensor_guard.clock import AcceleratedClock
 from tests.e2e.daemon import Daemon
-from tests.simulators.mosquitto import Mosquitto
+from tests.fakes.broker import Broker
 
 
 @pytest.fixture
-def broker(tmp_path):
-    """A mosquitto with persistence and a fresh word about itself every second."""
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    lines = ("allow_anonymous true", "sys_interval 1", "max_inflight_messages 1000")
-    running = Mosquitto(folder, lines)
-    running.start()
-    yield running
-    running.stop()
+def broker():
+    with Broker() as running:
+        yield running
 
 
 @pytest.fixture
@@ -24,13 +18,13 @@ def daemons(tmp_path, broker):
     """Makes daemons; whatever still runs at the end is ended."""
     made: list[Daemon] = []
 
-    def build(rows, *, epoch=None, factor=None, **more) -> Daemon:
+    def build(rows, *, clock: tuple[int, float] | None = None, **more) -> Daemon:
         folder = tmp_path / f"box{len(made)}"
         folder.mkdir()
-        clock = None
-        if epoch is not None:
-            clock = AcceleratedClock.create(folder / "clock.json", epoch=epoch, factor=factor)
-        daemon = Daemon(folder, rows, mqtt_port=broker.port, clock=clock, **more)
+        if clock is not None:
+            epoch, factor = clock
+            more["clock"] = AcceleratedClock.create(folder / "clock.json", epoch=epoch, factor=factor)
+        daemon = Daemon(folder, rows, mqtt_port=broker.port, **more)
         made.append(daemon)
         return daemon
 

@@ -74,6 +74,7 @@ class Daemon:
         self.socket = folder / "run" / "control.sock"
         self.log_path = folder / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.clock = clock
         self._clock_path = folder / "clock.json" if clock is not None else None
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
 

@@ -159,3 +159,26 @@ def test_a_home_taken_out_of_the_files_keeps_its_open_alarm():
     assert home.alarms() == [("panic", "active")]
     home.passes("3m")
     assert home.texts()[-1] == ("boss1", "alarm")
+
+
+def test_the_urgent_connection_that_is_ahead_does_not_overtake_what_the_other_one_still_brings(home_with):
+    """Found by killing the daemon: a panic button's sign of life let a meter fall silent whose words were waiting."""
+    sensors = [Sensor("m", "power", 4 * HOUR), Sensor("button", "panic", 48 * HOUR)]
+    home = home_with("sensor_silent", sensors=sensors).reads(sensor="m", power_w=30)
+    lost = home.clock.at
+    home.feed(LinkLost(lost))
+    home.passes("6h")
+    now = home.clock.at
+    home.feed(LinkUp(now, session_present=True))
+    home.feed(Reading("h1", "button", "panic", 0.0, now - HOUR, now, flags=1))
+    home.feed(*[Reading("h1", "m", "power_w", 30.0, lost + n * HOUR, now, flags=1) for n in (1, 2, 3, 4, 5)])
+    home.feed(Drained(now))
+    assert home.raised() == []
+
+
+def test_a_late_word_of_a_silent_sensor_takes_back_its_silence(home_with):
+    home = home_with("sensor_silent", sensors=[Sensor("m", "power", 4 * HOUR)]).reads(power_w=30).passes("5h")
+    assert home.alarms() == [("sensor_silent", "active")]
+    home.says("m", "power_w", 30, observed_at=home.clock.at - 2 * HOUR)
+    assert home.alarms() == [("sensor_silent", "cleared")]
+    assert home.passes("2h1m").alarms() == [("sensor_silent", "active")]

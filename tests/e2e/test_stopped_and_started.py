@@ -1,0 +1,62 @@
+"""Killed, stopped, away for hours: the alarms are the same, at the same times."""
+
+import pytest
+
+from sensor_guard.config import load
+from sensor_guard.model import HOUR
+from simulators import scenario
+from tests.e2e.test_main_line import publish, raised_in_replay
+
+LEAD = 3 * HOUR
+
+
+def found(daemon) -> set[tuple[str, str, int]]:
+    return {(a["home_id"], a["rule_id"], a["raised_at"]) for a in daemon.alarms() if a["home_id"] != "gateway"}
+
+
+@pytest.mark.parametrize("down_for", [0.0, 4.0], ids=["at once", "hours later"])
+def test_killed_in_the_middle_of_the_stream_it_finds_the_same_alarms_at_the_same_times(daemons, broker, down_for):
+    """kill -9 while an elder's electricity is low; at this factor 4 s are more than three hours in the broker."""
+    readings = list(scenario.readings())
+    epoch = scenario.STARTS_AT - LEAD
+    daemon = daemons(scenario.rows(), clock=(epoch, 2_880.0))
+    daemon.start()
+    thread, publisher = publish(daemon, readings, broker.port)
+    for killed_at in (scenario.STARTS_AT + 6 * HOUR, scenario.STARTS_AT + 10 * HOUR):
+        daemon.until(lambda at=killed_at: daemon.clock.now() >= at)
+        daemon.kill()
+        up_again_at = daemon.clock.monotonic() + down_for
+        daemon.until(lambda at=up_again_at: daemon.clock.monotonic() >= at)
+        daemon.start()
+    thread.join(60)
+    assert publisher.tally.is_complete
+    expected = raised_in_replay(load(daemon.config).plan, readings, plan_at=epoch)
+    assert {rule for _, rule, _ in expected} == {"panic", "electricity_low"}
+    daemon.until(lambda: found(daemon) >= expected)
+    daemon.until(lambda: daemon.clock.now() > scenario.ENDS_AT + HOUR // 2)
+    extra = [a for a in daemon.alarms() if (a["home_id"], a["rule_id"], a["raised_at"]) not in expected]
+    assert found(daemon) == expected, extra
+    status = daemon.status()
+    assert status["connected"]
+    assert daemon.stop() == 0
+    check = daemon.run("db", "check")
+    assert check.returncode == 0, check.stdout
+
+
+def test_a_second_daemon_is_refused_with_a_clear_text(daemons):
+    daemon = daemons(scenario.rows())
+    daemon.start()
+    second = daemon.run("run")
+    assert second.returncode == 75
+    assert str(daemon.process.pid) in second.stderr
+    assert daemon.stop() == 0
+
+
+def test_a_broker_that_is_not_there_yet_is_waited_for(daemons, broker):
+    broker.stop()
+    daemon = daemons(scenario.rows())
+    daemon.start(connected=False)
+    assert not daemon.status()["connected"]
+    broker.start()
+    daemon.until(lambda: daemon.status().get("drained"))
+    assert daemon.stop() == 0
