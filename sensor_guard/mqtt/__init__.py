@@ -1,7 +1,7 @@
 """MQTT in, over two connections. app.py owns their threads."""
 
 from sensor_guard.mqtt.access import Access
-from sensor_guard.mqtt.lanes import Before, Topics
+from sensor_guard.mqtt.lane import Before, Topics
 from sensor_guard.mqtt.subscriber import Subscriber
 
 __all__ = ["Access", "Before", "Subscriber", "Topics"]

@@ -12,7 +12,6 @@ import ssl
 from collections import deque
 from collections.abc import Iterable, Sequence
 from threading import Event
-from typing import Protocol
 
 import paho.mqtt.client as paho
 import structlog
@@ -23,7 +22,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from sensor_guard.clock import Clock
 from sensor_guard.errors import SensorGuardError
 from sensor_guard.model import SECOND, Instant, Message
-from sensor_guard.mqtt.access import Access, Filter, Will, open_client, subscribe
+from sensor_guard.mqtt.access import Access, Filter, open_client, subscribe
+from sensor_guard.mqtt.handler import Handler
 
 BACK_OFF = (0.25, 8.0)
 """Real seconds, first and longest: a broker that has come back is found within 10 s (paho's own limit is 120 s)."""
@@ -34,6 +34,9 @@ ANSWER_WITHIN = 10.0
 _SUBSCRIBED_WITHIN = 30.0
 """Real seconds for CONNACK, and then for the SUBACKs, after which a connection is given up."""
 _GOODBYE_WITHIN = 1.0  # real seconds for the PUBACK of the last status
+UNACKNOWLEDGED_LIMIT = 2_000
+"""Beyond so many messages without acknowledgement the socket is not read on. The receive maximum should keep it far
+below, but mosquitto 2.0.11 sends as many again for every acknowledgement once a session has a backlog."""
 BURST = 200
 """Packets read before acknowledgements are sent and deadlines looked at."""
 _FILTERS_AT_ONCE = 100
@@ -41,42 +44,6 @@ KEPT_BYTES = 4_097
 """Payloads are cut here: one byte more than a decoder takes, so that it sees that it was too much."""
 
 log = structlog.get_logger(__name__)
-
-
-class Handler(Protocol):
-    """Whom a connection tells. Everything is called on the connection's own thread."""
-
-    def will(self, now: Instant) -> Will | None:
-        """Give the last will for the connection that is opened now."""
-        ...
-
-    def filters(self) -> Sequence[Filter]:
-        """Name what is to be subscribed, in this order."""
-        ...
-
-    def connected(self, now: Instant, *, session_present: bool) -> None:
-        """The broker has taken us; the SUBSCRIBEs are on their way."""
-        ...
-
-    def subscribed(self, now: Instant, refused: Sequence[str]) -> None:
-        """Every SUBSCRIBE is answered; ``refused`` names the topics that we may not have."""
-        ...
-
-    def message(self, message: Message) -> None:
-        """A message has come. Nobody else acknowledges it."""
-        ...
-
-    def turned(self, now: Instant) -> None:
-        """A turn is over: look at your deadlines. At least twice a second while connected."""
-        ...
-
-    def lost(self, at: Instant, reason: str) -> None:
-        """The connection is gone, or could not be opened. ``at``: until when it can be vouched for."""
-        ...
-
-    def farewell(self, now: Instant) -> Will | None:
-        """Give what is to be published, retained, before a clean end."""
-        ...
 
 
 class Connection:
@@ -103,7 +70,11 @@ class Connection:
         self._delay = BACK_OFF[0]
         self._retry_at = 0.0
         self._handled = 0
+        self._unacknowledged = 0
+        self._has_paused = False
+        self._said_real = 0.0
         self._last_words: int | None = None
+        self._is_begun = False
         self._stopping = Event()
         self._finished = Event()
         self._waker, self._wakee = socket.socketpair()
@@ -125,6 +96,8 @@ class Connection:
     def stop(self) -> None:
         """Ask for a clean end; ``join`` waits for it."""
         self._stopping.set()
+        if not self._is_begun:
+            self._end()  # no thread has ever turned it
         self.wake()
 
     def join(self, within: float) -> bool:
@@ -141,7 +114,10 @@ class Connection:
     def step(self, timeout: float = 0.5) -> bool:
         """Do one turn, waiting at most ``timeout`` real seconds for something to do; False when it was the last."""
         self.turned_at = self._clock.monotonic()
+        self._is_begun = True
         try:
+            if self._finished.is_set():
+                return False
             if self._stopping.is_set():
                 self._finish()
                 return False
@@ -173,12 +149,19 @@ class Connection:
 
     def _exchange(self, client: paho.Client, timeout: float) -> None:
         """Wait for something to do on the socket, and do it."""
-        if self._poll(client, timeout):
+        is_readable = self._poll(client, timeout)
+        if is_readable:
             self._read(client)
         self._send_acks(client)
+        if self._unacknowledged >= UNACKNOWLEDGED_LIMIT:
+            self._has_paused = True
+            self._keep_alive(client)
+        elif not is_readable:
+            self._has_paused = False
         if client.want_write():
             client.loop_write()
-        client.loop_misc()  # PINGREQ, and the time-out of its answer
+        if not self._has_paused:  # the answer to the last PINGREQ may still stand behind what we have not read
+            client.loop_misc()  # PINGREQ, and the time-out of its answer
 
     def _poll(self, client: paho.Client | None, timeout: float) -> bool:
         """Wait for the socket, or for ``wake``; say whether there is something to read."""
@@ -186,9 +169,10 @@ class Connection:
         poller.register(self._wakee, select.POLLIN)
         sock = client.socket() if client is not None else None
         if client is not None and sock is not None:
-            if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            wanted = select.POLLIN if self._unacknowledged < UNACKNOWLEDGED_LIMIT else 0
+            if wanted and isinstance(sock, ssl.SSLSocket) and sock.pending():
                 return True  # already decrypted: the kernel knows nothing of it
-            poller.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            poller.register(sock, wanted | (select.POLLOUT if client.want_write() else 0))
         readable = False
         for descriptor, flags in poller.poll(timeout * 1_000):
             if descriptor == self._wakee.fileno():
@@ -211,11 +195,20 @@ class Connection:
             # An id of an earlier connection may be another message's by now.
             if generation == self.generation and self.is_up:
                 client.ack(packet_id, 1)
+                self._unacknowledged -= 1
+
+    def _keep_alive(self, client: paho.Client) -> None:
+        """Say something now and then while nothing is read: paho's PINGREQ would miss its answer."""
+        real = self._clock.monotonic()
+        if real - self._said_real >= self._access.settings.keepalive / SECOND / 3:
+            self._said_real = real
+            client.publish(self._access.topic("paused"), b"", qos=0)
 
     # -- opening and losing ---------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         self.generation += 1
+        self._unacknowledged, self._has_paused = 0, False
         self._reason = ""
         self._answer_by = self._clock.monotonic() + ANSWER_WITHIN
         now = self._clock.now()
@@ -268,13 +261,16 @@ class Connection:
                 client.disconnect()
                 client.loop_write()
         finally:
-            if client is not None:
-                _close(client)
-            self._client, self.is_up = None, False
-            self._waker.close()
-            self._wakee.close()
-            self._finished.set()
-            log.info("mqtt.stopped", lane=self.name)
+            self._end()
+
+    def _end(self) -> None:
+        if self._client is not None:
+            _close(self._client)
+        self._client, self.is_up = None, False
+        self._waker.close()
+        self._wakee.close()
+        self._finished.set()
+        log.info("mqtt.stopped", lane=self.name)
 
     # -- what the handler asks for --------------------------------------------------------------------------------
 
@@ -332,6 +328,7 @@ class Connection:
 
     def _on_message(self, _client: paho.Client, _: object, message: paho.MQTTMessage) -> None:
         self._handled += 1
+        self._unacknowledged += 1 if message.qos else 0
         try:
             topic = message.topic
         except UnicodeDecodeError:

@@ -4,8 +4,8 @@ No socket and no clock: ``now`` (ms, the engine's time) and ``real`` (seconds, f
 is to be put into the inbox is returned. Theory of operation, for the bulk connection:
 
 lost      LinkLost says since when nothing is known. A start of the program is the end of a gap as well.
-learning  The broker has taken us. Until it has answered every SUBSCRIBE and said how long it has been up, messages are
-          held; the receive maximum bounds them.
+learning  The broker has taken us. Until it has answered every SUBSCRIBE and said how long it has been up, and until the
+          urgent connection is there, messages are held; the receive maximum bounds them.
 draining  LinkUp has gone out, then what was held. Our canary, published behind everything that waited in the session,
           is on its way.
 drained   It came back, or 60 s have passed.
@@ -21,7 +21,7 @@ from sensor_guard.inbox import BEST_EFFORT_LIMIT
 from sensor_guard.model import SECOND, Drained, Fault, Instant, LinkLost, LinkUp, Message
 
 LEARN_WITHIN = 2.0
-"""Real seconds for the broker's uptime. Without it the gap counts as blind."""
+"""Real seconds for the broker's uptime, without which the gap counts as blind, and for the urgent connection."""
 DRAIN_WITHIN = 60.0
 """Real seconds from the connection on for the canary."""
 GRACE = 2.0
@@ -51,7 +51,8 @@ class Link:
         self._factor = factor
         self._session_present = False
         self._subscribed = False
-        self._uptime: int | None = None
+        self.uptime: int | None = None
+        """At least so many seconds has the broker been up; None: it has not said so on this connection."""
         self._connected_real = 0.0
         self._canary_back = False
         self._held: list[Message] = []
@@ -67,18 +68,12 @@ class Link:
         self.stage = Stage.LEARNING
         self._session_present = session_present
         self._subscribed = self._canary_back = False
-        self._uptime = None
+        self.uptime = None
         self._connected_real = real
 
-    def subscribed(self, now: Instant, real: float) -> list[LinkEvent]:
+    def subscribed(self) -> None:
         """Every SUBSCRIBE is answered."""
         self._subscribed = True
-        return self._look(now, real)
-
-    def uptime(self, seconds: int, now: Instant, real: float) -> list[LinkEvent]:
-        """The broker has said how long it has been up: at least so many seconds."""
-        self._uptime = seconds
-        return self._look(now, real)
 
     def message(self, message: Message) -> list[LinkEvent]:
         """Hold a message, or pass it on."""
@@ -94,11 +89,24 @@ class Link:
         """Our canary is back: everything that waited before it has been handed over."""
         self._canary_back = True
 
-    def tick(self, now: Instant, real: float, *, others_drained: bool) -> list[LinkEvent]:
-        """Look at the time-outs. ``others_drained``: the urgent connection has handed everything over, too."""
-        events = self._look(now, real)
+    def tick(self, now: Instant, real: float, *, urgent_settled: bool, urgent_drained: bool) -> list[LinkEvent]:
+        """See how far we are.
+
+        Args:
+            now: goes into the events.
+            real: for the time-outs.
+            urgent_settled: the urgent connection is subscribed, too, and knows what its session holds.
+            urgent_drained: and has handed everything over.
+        """
+        events: list[LinkEvent] = []
+        if self.stage is Stage.LEARNING and self._subscribed:
+            knows = self.uptime is not None and urgent_settled
+            if knows or real - self._connected_real >= LEARN_WITHIN:
+                events = [LinkUp(now, self._session_present, self._blind_from(now)), *self._held]
+                self._held.clear()
+                self.stage = Stage.DRAINING
         if self.stage is Stage.DRAINING:
-            is_drained = self._canary_back and others_drained
+            is_drained = self._canary_back and urgent_drained
             if is_drained or real - self._connected_real >= DRAIN_WITHIN:
                 self.stage = Stage.DRAINED
                 events.append(Drained(now))
@@ -114,16 +122,9 @@ class Link:
             return [*held, LinkLost(at)]
         return held  # never came up: nothing is known since before
 
-    def _look(self, now: Instant, real: float) -> list[LinkEvent]:
-        is_late = real - self._connected_real >= LEARN_WITHIN
-        if self.stage is not Stage.LEARNING or not self._subscribed or (self._uptime is None and not is_late):
-            return []
-        lived = self._uptime is not None and self._uptime * SECOND * self._factor >= now - self._lost_at
-        blind_from = None if self._session_present and lived else self._lost_at
-        events: list[LinkEvent] = [LinkUp(now, self._session_present, blind_from), *self._held]
-        self._held.clear()
-        self.stage = Stage.DRAINING
-        return events
+    def _blind_from(self, now: Instant) -> Instant | None:
+        lived = self.uptime is not None and self.uptime * SECOND * self._factor >= now - self._lost_at
+        return None if self._session_present and lived else self._lost_at
 
 
 class DropWatch:

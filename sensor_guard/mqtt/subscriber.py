@@ -10,9 +10,11 @@ from sensor_guard.clock import Clock
 from sensor_guard.inbox import Inbox
 from sensor_guard.model import Message
 from sensor_guard.mqtt.access import Access
+from sensor_guard.mqtt.bulk import BulkLane
 from sensor_guard.mqtt.connection import Connection
-from sensor_guard.mqtt.lanes import BULK, URGENT, Before, BulkLane, Shared, Topics, UrgentLane
+from sensor_guard.mqtt.lane import BULK, URGENT, Before, Shared, Topics
 from sensor_guard.mqtt.link import Stage
+from sensor_guard.mqtt.urgent import UrgentLane
 
 
 class Subscriber:
@@ -50,7 +52,8 @@ class Subscriber:
 
     def follow(self, topics: Topics) -> None:
         """Subscribe to what is new in ``topics`` and unsubscribe from what is gone, from any thread."""
-        self._bulk_lane.wanted = self._urgent_lane.wanted = topics
+        self._urgent_lane.follow(topics)  # first: until the new topics are subscribed there, nothing is dropped here
+        self._bulk_lane.wanted = topics
         self.bulk.wake()
         self.urgent.wake()
 
