@@ -17,6 +17,8 @@ from sensor_guard.errors import SensorGuardError
 
 LINE_LIMIT = 64 * 1024
 """Bytes of a request. A longer one is answered with an error and the connection closed."""
+DRAIN_LIMIT = 16
+"""So many times LINE_LIMIT of a line that is too long are read to its end, then the connection is cut."""
 ANSWER_WITHIN = 30.0
 """Seconds that a caller waits for the commit before it is told that the daemon does not answer."""
 
@@ -62,7 +64,14 @@ class _Handler(socketserver.StreamRequestHandler):
         uid = struct.unpack("3i", credentials)[1]
         with contextlib.suppress(OSError):  # a caller that went away needs no answer
             while line := self.rfile.readline(LINE_LIMIT):
+                is_whole = line.endswith(b"\n")
+                for _ in range(0 if is_whole else DRAIN_LIMIT):
+                    # A caller that is still writing would not hear the answer, but a broken pipe.
+                    if not (rest := self.rfile.readline(LINE_LIMIT)) or rest.endswith(b"\n"):
+                        break
                 self.wfile.write(json.dumps(_answer(server, line, uid), ensure_ascii=False).encode() + b"\n")
+                if not is_whole:
+                    return
 
 
 def _answer(server: ControlServer, line: bytes, uid: int) -> Json:
@@ -96,6 +105,6 @@ def ask(path: Path, request: Json, *, timeout: float = ANSWER_WITHIN) -> Json:
             raise DaemonAbsentError(f"the daemon at {path} did not answer within {timeout:g} s") from error
         except OSError as error:
             raise DaemonAbsentError(f"no daemon at {path} ({error.strerror or error})") from error
-    if not line:
+    if not line.endswith(b"\n"):
         raise DaemonAbsentError(f"the daemon at {path} closed the connection without an answer")
     return cast("Json", json.loads(line))

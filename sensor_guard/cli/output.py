@@ -1,12 +1,15 @@
 """What every verb shares: the configuration, the daemon, exit codes, and words in two languages."""
 
+import contextlib
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import structlog
 import typer
 
 from sensor_guard.clock import SystemClock, local_time, parse_at
@@ -86,7 +89,7 @@ def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
     if not path.exists():
         fail(f"{absent}; and there is no journal at {path}: the daemon has never run here.", Exit.NO_DAEMON)
     try:
-        with Journal.open(path) as journal:
+        with _quiet_log(), Journal.open(path) as journal:
             stored = journal.last_plan()
             if stored is None:
                 fail(f"{path} is empty: the daemon has never run here.", Exit.NO_DAEMON)
@@ -107,6 +110,20 @@ def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
     except SensorGuardError as error:
         return {"error": str(error)}
     return reply_of(item, answers[0])
+
+
+@contextlib.contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Keep what the daemon's parts log out of a verb's output: only what is wrong is told, on stderr."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def reply_of(item: Command | Callable[[], Json], answer: object) -> Json:
