@@ -12,7 +12,7 @@ from sensor_guard.notify.limits import urgency
 
 @dataclass(slots=True)
 class Doubt:
-    """One text. ``due_at``: when to look for it."""
+    """One text. ``due_at``: when to look for it, and from when on its age counts."""
 
     notification: Notification
     due_at: Instant
@@ -46,6 +46,10 @@ class Doubts:
             return []
         first = min(due, key=urgency)
         return [one for one in due if one.recipient_id == first.recipient_id]
+
+    def age(self, notification: Notification, now: Instant) -> Span:
+        """Say for how long it has been looked for in vain."""
+        return now - self._open[notification.notification_id].due_at
 
     def forget(self, notification: Notification) -> None:
         """It is found, or known not to be there."""

@@ -96,19 +96,18 @@ class TwilioNotifier:
 
         def search(client: "Client") -> dict[str, Receipt]:
             found: dict[str, Receipt] = {}
-            page = client.messages.page(to=contact.phone, page_size=PAGE_SIZE)
-            for _ in range(PAGE_LIMIT):
+            page, page_count = client.messages.page(to=contact.phone, page_size=PAGE_SIZE), 0
+            while page is not None:
                 texts = list(page)
                 recent = [text for text in texts if _created_at(text) >= since]
                 for text in recent:
                     for code, pattern in patterns.items():
                         if pattern.search(text.body or ""):
                             found[code] = _better(found.get(code), _receipt_of(text))
-                if texts and not recent:
+                page_count += 1
+                if page_count == PAGE_LIMIT or (texts and not recent):
                     break
                 page = page.next_page()
-                if page is None:
-                    break
             return found
 
         return self._call(search)

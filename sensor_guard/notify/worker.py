@@ -20,12 +20,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeVar
 
 import structlog
 
 from sensor_guard.errors import NotifyError
 from sensor_guard.model import (
     DAY,
+    MINUTE,
     SECOND,
     DeliveryReport,
     Fault,
@@ -41,23 +43,20 @@ from sensor_guard.notify.limits import Budget, Limits, Pace, urgency
 from sensor_guard.notify.outcome import Action, Reason, action_for, action_of, failure
 from sensor_guard.notify.protocol import Contact, Directory, Notifier, Receipt
 from sensor_guard.notify.receipts import Open, Receipts
+from sensor_guard.notify.reports import Reports
 from sensor_guard.notify.text import render
 
 IDLE_LIMIT: Span = 60 * SECOND
 """Longest wait that ``step`` asks for."""
 SEARCH_MARGIN: Span = DAY
 """How far our clock and the provider's may differ when a text is looked for; a code is unique for seven days."""
+SEARCH_LIMIT: Span = 10 * MINUTE
+"""A provider that answers, and will not say what it was sent, is asked for so long. Then twice is better than never."""
 RESEND_AFTER: Span = 30 * SECOND
 RESEND_LIMIT = 3
 """A text that the network gave up is sent so often in all; then it is failed, and the ladder's repeat is the next."""
 
-_EVENTS: dict[NotificationState, str] = {
-    NotificationState.PENDING: "notification.postponed",
-    NotificationState.ACCEPTED: "notification.accepted",
-    NotificationState.DELIVERED: "notification.delivered",
-    NotificationState.FAILED: "notification.failed",
-    NotificationState.AMBIGUOUS: "notification.doubted",
-}
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +92,7 @@ class SmsWorker:
     ) -> None:
         self._notifier = notifier
         self._directory = directory
-        self._report = report
+        self._reports = Reports(report)
         self._limits = limits or Limits()
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads boxes in time, guards no secret
         self._channel = Channel(tell, self._jitter)
@@ -217,10 +216,10 @@ class SmsWorker:
         notification = heapq.heappop(self._waiting)[-1]
         contact = self._directory.contact(notification.recipient_id)
         if contact is None:
-            self._say(notification, NotificationState.FAILED, now, Reason.NO_CONTACT)
+            self._reports.failed(notification, now, Reason.NO_CONTACT)
         elif not self._budget.allows(notification, now):
             # The ladder goes on to somebody who can still be told.
-            self._say(notification, NotificationState.FAILED, now, Reason.OVER_BUDGET)
+            self._reports.failed(notification, now, Reason.OVER_BUDGET)
         else:
             self._pace.take(now)
             self._attempt(notification, contact, now)
@@ -234,18 +233,16 @@ class SmsWorker:
             if notification.severity == Severity.CRITICAL and notification.attempts <= 1:
                 kept.append(entry)
             else:
-                self._again(notification, self._channel.reason, self._channel.held_until, now)
+                self._reports.again(notification, now, self._channel.reason, self._channel.held_until)
         heapq.heapify(kept)
         self._waiting = kept
 
     def _attempt(self, notification: Notification, contact: Contact, now: Instant) -> None:
+        text = self._text(notification, contact, now)
         try:
-            receipt = self._notifier.send(notification, contact, self._text(notification, contact, now))
+            receipt = _called(lambda: self._notifier.send(notification, contact, text))
         except NotifyError as error:
             self._failed(notification, error, now)
-            return
-        except Exception as error:  # noqa: BLE001 - a fault in a plug-in must not end the thread unseen
-            self._failed(notification, _crashed(error), now)
             return
         self._channel.accepted(now)
         self._budget.record(notification.recipient_id, now)
@@ -263,14 +260,14 @@ class SmsWorker:
         action = action_of(error)
         if action is Action.NEXT_PERSON:
             self._channel.refused(notification.recipient_id, error, now)
-            self._say(notification, NotificationState.FAILED, now, error.reason)
+            self._reports.failed(notification, now, error.reason)
             return
         self._channel.failed(error, now, is_post=True)
         if action is Action.RECONCILE:
             self._doubts.add(notification)
-            self._say(notification, NotificationState.AMBIGUOUS, now, error.reason)
+            self._reports.say(notification, NotificationState.AMBIGUOUS, now, error.reason)
         else:
-            self._again(notification, error.reason, self._channel.held_until, now)
+            self._reports.again(notification, now, error.reason, self._channel.held_until)
 
     def _reconcile(self, now: Instant) -> bool:
         """Look for the texts in doubt of one person, the most urgent one's."""
@@ -281,16 +278,15 @@ class SmsWorker:
         if contact is None:
             for one in theirs:
                 self._doubts.forget(one)
-                self._say(one, NotificationState.FAILED, now, Reason.NO_CONTACT)
+                self._reports.failed(one, now, Reason.NO_CONTACT)
             return True
         since = min(one.attempted_at or 0 for one in theirs) - SEARCH_MARGIN
         try:
-            found = self._notifier.find(contact, [one.code for one in theirs if one.code], since)
+            found = _called(lambda: self._notifier.find(contact, [one.code for one in theirs if one.code], since))
         except NotifyError as error:
             self._channel.failed(error, now, is_post=False)
-            return True
-        except Exception as error:  # noqa: BLE001 - as above
-            self._channel.failed(_crashed(error), now, is_post=False)
+            if action_of(error) in (Action.NEXT_PERSON, Action.CHANNEL_DOWN):
+                self._give_up_search(theirs, error, now)
             return True
         self._channel.answered(now)
         for one in theirs:
@@ -298,10 +294,16 @@ class SmsWorker:
             self._settle(one, found.get(one.code), now)
         return True
 
+    def _give_up_search(self, notifications: list[Notification], error: NotifyError, now: Instant) -> None:
+        for one in notifications:
+            if self._doubts.age(one, now) >= SEARCH_LIMIT:
+                self._doubts.forget(one)
+                self._reports.again(one, now, error.reason, now)
+
     def _settle(self, notification: Notification, receipt: Receipt | None, now: Instant) -> None:
         log.info("notification.reconciled", notification_id=notification.notification_id, found=receipt is not None)
         if receipt is None:
-            self._again(notification, Reason.NOT_FOUND, now, now)
+            self._reports.again(notification, now, Reason.NOT_FOUND, now)
             return
         self._channel.accepted(now)
         self._budget.record(notification.recipient_id, now)
@@ -315,7 +317,7 @@ class SmsWorker:
             return False
         if one.is_over(now):
             self._receipts.forget(one.notification.notification_id)
-            self._say(one.notification, NotificationState.ACCEPTED, now, Reason.NO_RECEIPT, one.receipt_id)
+            self._reports.say(one.notification, NotificationState.ACCEPTED, now, Reason.NO_RECEIPT, one.receipt_id)
             return True
         receipt = None if self._channel.is_held(now) else self._ask(one, now)
         if receipt is not None and receipt.state != NotificationState.ACCEPTED:
@@ -324,20 +326,17 @@ class SmsWorker:
         elif one.is_overdue(now) and not one.is_told:
             # Also where nobody answers: not to know is not to have arrived.
             one.is_told = True
-            self._say(one.notification, NotificationState.ACCEPTED, now, Reason.UNDELIVERED_2MIN, one.receipt_id)
+            self._reports.say(
+                one.notification, NotificationState.ACCEPTED, now, Reason.UNDELIVERED_2MIN, one.receipt_id
+            )
         return True
 
     def _ask(self, one: Open, now: Instant) -> Receipt | None:
         try:
-            receipt = self._notifier.receipt(one.receipt_id)
+            receipt = _called(lambda: self._notifier.receipt(one.receipt_id))
         except NotifyError as error:
-            if error.reason == Reason.NOT_FOUND:
-                self._channel.answered(now)
-            else:
+            if error.reason != Reason.NOT_FOUND:
                 self._channel.failed(error, now, is_post=False)
-            return None
-        except Exception as error:  # noqa: BLE001 - as above
-            self._channel.failed(_crashed(error), now, is_post=False)
             return None
         self._channel.answered(now)
         return receipt
@@ -346,11 +345,11 @@ class SmsWorker:
         """The provider has said where a text is."""
         if receipt.state == NotificationState.DELIVERED:
             self._channel.arrived(sent_at, now)
-            self._say(notification, NotificationState.DELIVERED, now, "", receipt.receipt_id)
+            self._reports.say(notification, NotificationState.DELIVERED, now, "", receipt.receipt_id)
         elif receipt.state == NotificationState.FAILED:
             self._undelivered(notification, receipt, sent_at, now)
         else:
-            self._say(notification, NotificationState.ACCEPTED, now, "", receipt.receipt_id)
+            self._reports.say(notification, NotificationState.ACCEPTED, now, "", receipt.receipt_id)
             self._receipts.follow(notification, receipt.receipt_id, sent_at, now)
 
     def _undelivered(self, notification: Notification, receipt: Receipt, sent_at: Instant, now: Instant) -> None:
@@ -358,38 +357,26 @@ class SmsWorker:
         action = action_for(receipt.reason)
         if action is Action.CHANNEL_DOWN:
             self._channel.lost(failure(Reason(receipt.reason)), sent_at, now)
-            self._again(notification, receipt.reason, max(now, self._channel.held_until), now)
+            self._reports.again(notification, now, receipt.reason, max(now, self._channel.held_until))
         elif action is Action.RETRY and notification.attempts < RESEND_LIMIT:
             wait = RESEND_AFTER << notification.attempts
-            self._again(notification, receipt.reason, now + wait // 2 + self._jitter.randint(0, wait // 2), now)
+            retry_at = now + wait // 2 + self._jitter.randint(0, wait // 2)
+            self._reports.again(notification, now, receipt.reason, retry_at)
         else:
-            self._say(notification, NotificationState.FAILED, now, receipt.reason, receipt.receipt_id)
-
-    def _again(self, notification: Notification, reason: str, retry_at: Instant, now: Instant) -> None:
-        self._say(notification, NotificationState.PENDING, now, reason, retry_at=retry_at)
-
-    def _say(
-        self,
-        notification: Notification,
-        state: NotificationState,
-        now: Instant,
-        reason: str,
-        receipt_id: str | None = None,
-        *,
-        retry_at: Instant | None = None,
-    ) -> None:
-        tell = log.warning if state == NotificationState.FAILED else log.info
-        tell(
-            _EVENTS[state],
-            notification_id=notification.notification_id,
-            recipient_id=notification.recipient_id,
-            reason=str(reason),
-            attempts=notification.attempts,
-        )
-        self._report(DeliveryReport(notification.notification_id, state, now, str(reason), receipt_id, retry_at))
+            self._reports.failed(notification, now, receipt.reason, receipt.receipt_id)
 
 
-def _crashed(error: Exception) -> NotifyError:
-    # No traceback into the log: a renderer may add the frames' variables, and among them are number and token.
-    log.error("notifier.crashed", reason=type(error).__name__)
-    return failure(Reason.CRASHED)
+def _called(call: Callable[[], T]) -> T:
+    """Call the channel; a fault of its own must not end the thread unseen.
+
+    Raises:
+        NotifyError: the call failed, whatever way.
+    """
+    try:
+        return call()
+    except NotifyError:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        # No traceback into the log: a renderer may add the frames' variables, and among them are number and token.
+        log.error("notifier.crashed", reason=type(error).__name__)  # noqa: TRY400 - likewise
+        raise failure(Reason.CRASHED) from None

@@ -58,7 +58,7 @@ class Names:
     def contact(self, contact_id: str, /) -> Person | None:
         if contact_id in self.gone or not contact_id:
             return None
-        number = int("".join(filter(str.isdigit, contact_id)) or "0")
+        number = int("".join(filter(str.isdecimal, contact_id)) or "0")
         return self.people.setdefault(contact_id, Person(f"人{number}", f"+8613800{number:06}"))
 
     def label(self, home_id: str, /) -> str:

@@ -208,6 +208,9 @@ def test_the_count_agrees_with_a_second_one(body):
         ("幸福小区3号楼2单元402室", 20, "幸福小区3号楼2单元402室"),
         ("幸福小区3号楼2单元402室", 10, "幸福小…2单元402室"[:3] + "…" + "单元402室"),
         ("12 Garden Road, Flat 4B", 14, "12 G..Flat 4B"),
+        ("王ab́cdefg", 8, "王a…cdefg"),
+        ("幸福小区3号楼", 3, "3号楼"),
+        ("幸福小区3号楼", 0, ""),
     ],
 )
 def test_a_long_label_keeps_both_ends(label, room, short):
@@ -222,6 +225,15 @@ def test_the_label_gives_way_and_the_code_never_does():
     assert fits(whole)
     assert whole.endswith("（昨晚20:15起，其中2小时20分无数据）[K7PW]")
     assert "2单元402室张 用电低于5W已12小时，请上门查看" in whole
+
+
+def test_a_rule_that_says_too_much_is_cut_before_the_place_is_lost():
+    names = Names(labels={"h": "幸福小区3号楼2单元402室"}, messages={"electricity_low": "{home} " + "很长" * 100})
+    whole = said(replace(text(code="K7PW"), home_id="h"), names=names)
+    assert fits(whole)
+    assert whole.startswith("幸福…2单元402室"[:2])
+    assert "402室 很长" in whole
+    assert whole.endswith("[K7PW]")
 
 
 def test_every_shipped_rule_is_told_whole_in_both_languages():

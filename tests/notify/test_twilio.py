@@ -259,6 +259,27 @@ def test_a_list_that_breaks_off_on_its_second_page_never_means_that_a_text_was_n
         channel.find(PERSON, ["K7PW"], 0)
 
 
+def test_a_search_without_end_is_given_up(twilio, monkeypatch):
+    channel = notifier(twilio)
+    channel.send(text(), PERSON, BODY)
+    for number in range(4):
+        channel.send(text(), PERSON, f"text {number}")
+    monkeypatch.setattr("sensor_guard.notify.twilio.PAGE_SIZE", 1)
+    monkeypatch.setattr("sensor_guard.notify.twilio.PAGE_LIMIT", 3)
+    assert channel.find(PERSON, ["K7PW"], 0) == {}
+    assert len(twilio.gets()) == 3
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"messages": [1]}', b'{"messages": [], "more": []}', b'{"messages": [{"sid": 7, "date_created": 5}]}']
+)
+def test_a_list_of_something_else_never_means_that_a_text_was_not_sent(twilio, body):
+    twilio.script([Fault(status=200, body=body)], "GET")
+    with pytest.raises(NotifyError) as caught:
+        notifier(twilio).find(PERSON, ["K7PW"], 0)
+    assert caught.value.reason == Reason.UNREADABLE
+
+
 def test_of_two_texts_with_one_code_the_one_that_arrived_counts(twilio, clock):
     channel = notifier(twilio)
     twilio.fate(PERSON.phone, "failed", 30008)

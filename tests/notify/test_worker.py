@@ -12,7 +12,7 @@ from sensor_guard.notify.channel import BACKOFF_LIMIT, ChannelState
 from sensor_guard.notify.limits import Limits
 from sensor_guard.notify.outcome import Reason, failure
 from sensor_guard.notify.protocol import Receipt
-from tests.fakes.twilio import LOGIN_PAGE, LOGIN_REDIRECT, LOSE_REPLY, RESET, error
+from tests.fakes.twilio import LOGIN_PAGE, LOGIN_REDIRECT, LOSE_REPLY, NO_FAULT, RESET, error
 from tests.notify.line import START, WIDE, Line, notifier, params, text
 
 
@@ -385,7 +385,11 @@ def test_a_clock_that_is_set_moves_every_wait_with_it(twilio, clock, line, offse
     twilio.clock = lambda: clock.at - moved[0]  # theirs was right all the time, or wrong: it does not move with ours
     moved = [0]
     twilio.fate("+8613800000002", "sent")
-    twilio.script([LOSE_REPLY, error(503)])
+    line.worker.remember("p1", START)
+    line.worker.remember("p1", START - HOUR)
+    twilio.script([NO_FAULT, LOSE_REPLY, error(503)])
+    line.write(text("p3"))
+    line.turn()
     line.write(text("p1"))
     line.turn()
     line.write(text("p2"))
@@ -395,8 +399,8 @@ def test_a_clock_that_is_set_moves_every_wait_with_it(twilio, clock, line, offse
     line.rows = {key: replace(row, due_at=row.due_at + offset) for key, row in line.rows.items()}
     line.run(3 * MINUTE)
 
-    assert len(twilio.texts) == 2
-    assert line.states() == ["delivered", "accepted"]
+    assert len(twilio.texts) == 3
+    assert line.states() == ["delivered", "delivered", "accepted"]
     assert line.told()[-1] == ("accepted", "undelivered_2min")
 
 
@@ -443,6 +447,29 @@ class Broken:
         pass
 
 
+@pytest.mark.parametrize("fault", [error(403, 20403), error(400, 20001)])
+def test_a_provider_that_will_not_say_what_it_was_sent_is_sent_it_again_at_last(twilio, line, fault):
+    """An API key that may send and not list: twice is better than never."""
+    twilio.script([error(500, 20500)])
+    twilio.choose = lambda request: fault if request.get("To") and request.method == "GET" else None
+    line.write(text())
+    line.run(10 * MINUTE)
+    assert line.states() == ["ambiguous"]
+    line.run(2 * MINUTE)
+    assert len(twilio.texts) == 1
+
+
+def test_a_receipt_that_is_not_there_is_asked_for_again(twilio, line):
+    line.write(text())
+    line.run(SECOND)
+    lost = twilio.texts.pop()
+    line.run(20 * SECOND)
+    assert line.down() == [False]
+    twilio.texts.append(lost)
+    line.run(20 * SECOND)
+    assert line.states() == ["delivered"]
+
+
 def test_a_fault_in_a_plug_in_is_doubt_and_does_not_end_the_worker(clock):
     channel = Broken(ZeroDivisionError("canary +8613800000001"))
     line = Line(channel, clock)
@@ -460,6 +487,17 @@ def test_a_plug_in_may_have_words_of_its_own(clock):
     line.write(text())
     line.run(SECOND)
     assert line.told() == [("failed", "no_such_pager")]
+
+
+def test_a_plug_in_that_breaks_over_a_receipt_is_asked_again(clock):
+    channel = Broken(None)
+    channel.send = lambda *_: Receipt("1")
+    channel.fault = ZeroDivisionError()
+    line = Line(channel, clock)
+    line.write(text())
+    line.run(3 * MINUTE)
+    assert line.told() == [("accepted", ""), ("accepted", "undelivered_2min")]
+    assert line.down() == [False, True]
 
 
 def test_a_fault_in_a_name_does_not_keep_an_alarm_from_being_sent(twilio, line):
