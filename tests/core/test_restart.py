@@ -84,9 +84,9 @@ def sound(step):
     return (kind, gap, home, value if kind in ("command", "power_w") else min(value, 1))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    steps=st.lists(STEPS.map(sound), min_size=5, max_size=40),
+    steps=st.lists(STEPS.map(sound), min_size=5, max_size=30),
     stops=st.sets(st.integers(0, 39), max_size=4),
     clean=st.booleans(),
 )
@@ -108,7 +108,7 @@ def test_a_restart_at_any_point_changes_nothing(tmp_path_factory, steps, stops, 
     stopped.box.off()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS.map(sound), min_size=5, max_size=30), fails=st.sets(st.integers(0, 60), max_size=6))
 def test_commits_that_fail_and_come_again_change_nothing(tmp_path_factory, steps, fails):
     folder = tmp_path_factory.mktemp("full")

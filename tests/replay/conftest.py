@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from sensor_guard.cli.main import app
 from sensor_guard.clock import format_at, parse_at
+from sensor_guard.config import load_rules, shipped_rules_directory
 from sensor_guard.testing import span
 
 START = parse_at("2026-03-01T00:00:00Z")
@@ -63,10 +64,14 @@ def json_text(*rows: str) -> str:
     return "".join(json.dumps(dict(zip(names, row.split(","), strict=True))) + "\n" for row in rows)
 
 
+SHIPPED = load_rules([shipped_rules_directory()])
+
+
 @pytest.fixture
 def replay(tmp_path, monkeypatch):
-    """Write files into an empty folder, and run the verb there."""
+    """Write files into an empty folder, and run the verb there; the shipped rules are read once for all."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sensor_guard.config.shipped.load_rules", lambda _paths: SHIPPED)
 
     def run(content, *options: str, name: str = "r.csv", as_json: bool = True) -> Told:
         if isinstance(content, list):
