@@ -4,10 +4,11 @@ import re
 import unicodedata
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor_guard.clock import parse_at
@@ -161,6 +162,7 @@ def test_moments_are_said_in_local_time(at, zh, en):
     assert (say_since(then, START, zone, "zh"), say_since(then, START, zone, "en")) == (zh, en)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.integers(0, 2**41), st.integers(0, 2**41), st.sampled_from(["zh", "en"]))
 def test_no_moment_takes_more_room_than_a_rule_was_checked_with(at, now, language):
     assert len(say_since(at, now, ZoneInfo("Asia/Shanghai"), language)) <= 12
@@ -196,6 +198,7 @@ def test_one_segment_is_160_septets_or_70_units(body, one):
     assert fits(body) is one
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text(max_size=200))
 def test_the_count_agrees_with_a_second_one(body):
     plainly = body.encode("utf-16-le", "ignore").decode("utf-16-le")
@@ -269,6 +272,7 @@ PARAMS = st.dictionaries(
 CODE = st.text("CDFGHJKMNPQRTVWXY34679", min_size=4, max_size=4)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     label=FIELD,
     name=FIELD,
@@ -322,11 +326,27 @@ def test_a_field_is_made_plain(dirty, clean):
     assert plain(dirty, 80) == clean
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.text(), st.integers(1, 60))
 def test_a_plain_field_is_never_longer_than_its_limit(dirty, limit):
     clean = plain(dirty, limit)
     assert len(clean) <= limit
     assert plain(clean, limit) == clean
+
+
+def test_the_manual_shows_what_is_sent():
+    page = (Path(__file__).parents[2] / "docs" / "sms.md").read_text(encoding="utf-8")
+    names = Names(labels={"en": "Block 3-301"}, people={"wang": Person("王芳"), "fang": Person("Wang Fang")})
+    for kind in NotificationKind:
+        for person, home, actor in ((ZH, "zh", "wang"), (Person("Wang Fang", language="en"), "en", "fang")):
+            shown = params(blind_ms=140 * MINUTE, actor=actor, outcome="fine")
+            one = replace(text(kind=kind, code="K7PW", params=shown), home_id=home)
+            sent = said(one, person, names)
+            if kind is NotificationKind.TEST:
+                sent = sent.replace("3号楼301", "box1").replace("Block 3-301", "box1")
+            if kind is NotificationKind.REMINDER:
+                sent = sent.partition("，" if person is ZH else ".")[0]
+            assert sent in page
 
 
 def test_the_words_are_gsm_in_english_so_that_an_english_label_leaves_160():
