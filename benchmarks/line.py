@@ -49,9 +49,8 @@ def main() -> int:
             seconds, cpu_seconds = measure(options.count, options.homes)
             rates[name].append(options.count / seconds)
             cpu[name].append(cpu_seconds * 1e6 / options.count)
-    print(
-        f"{options.count} readings of {options.homes} homes, QoS 1, MQTT 5, {os.cpu_count()} cores, {options.rounds} rounds"
-    )
+    print(f"{options.count} readings of {options.homes} homes, QoS 1, MQTT 5, {os.cpu_count()} cores,", end=" ")
+    print(f"{options.rounds} rounds")
     print(f"{'':14}{'readings/s, median [min-max]':>34}{'CPU-s per million':>20}")
     for name, values in rates.items():
         spread = f"{statistics.median(values):,.0f} [{min(values):,.0f}-{max(values):,.0f}]"

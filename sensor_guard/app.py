@@ -117,6 +117,7 @@ class Daemon:
         )
         self.operations = Operations(self.core, lambda: set(config.contacts.entries), self.standing.status)
         self._wakes: list[threading.Event] = []
+        self._watchdog_fed_at = 0.0
 
     # -- start and stop -------------------------------------------------------------------------------------------
 
@@ -139,9 +140,7 @@ class Daemon:
 
     def loop(self) -> None:
         """Turn until ``stop``; then one last checkpoint."""
-        counters, clock = self.standing.counters, self.clock
-        watchdog = (self.environment.watchdog_every or 0) / 3_000
-        fed_at = clock.monotonic()
+        clock = self.clock
         while not self.stopping.is_set():
             events = self.inbox.take(self._timeout())
             offset, now = clock.stepped(), clock.now()
@@ -151,15 +150,20 @@ class Daemon:
                 if self.standing.worker is not None:
                     self.standing.worker.shift(offset)
             self._turn(self.core.turn(events, now))
-            counters.loop_at = clock.monotonic()
-            if watchdog and counters.loop_at - fed_at >= watchdog and self.standing.is_alive(counters.loop_at):
-                fed_at = counters.loop_at
-                tell_systemd(self.environment.notify_socket, "WATCHDOG=1")
+            self._turned()
         try:
             self.core.checkpoint_all(clock.now())
         except JournalUnavailableError as error:
             # Nothing is lost: the next start replays a little more.
             log.warning("checkpoint.failed", reason=str(error))
+
+    def _turned(self) -> None:
+        """Note that the loop lives, and tell the watchdog if every other thread does too."""
+        now = self.standing.counters.loop_at = self.clock.monotonic()
+        every = (self.environment.watchdog_every or 0) / 3_000
+        if every and now - self._watchdog_fed_at >= every and self.standing.is_alive(now):
+            self._watchdog_fed_at = now
+            tell_systemd(self.environment.notify_socket, "WATCHDOG=1")
 
     def _turn(self, turn: Turn) -> None:
         """Commit a turn, however long it takes, and only then acknowledge, send and answer."""
@@ -190,6 +194,7 @@ class Daemon:
                 if not failed:
                     log.error("commit.failed", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code
                 failed = True
+                self._turned()  # a full disk is no reason to be restarted: nothing is lost while we wait
                 if self.stopping.wait(RETRY_COMMIT):
                     return False
                 continue
@@ -341,7 +346,7 @@ class Daemon:
         """Carry out a request of the control socket, on the socket's thread: hand it over and wait."""
         if request.get("verb") == "prune":
             self._prune()
-            return {"ok": True, "steps": "as many as needed, in the background"}
+            return {"ok": True, "steps": None}
         done = threading.Event()
         answers: list[object] = []
 

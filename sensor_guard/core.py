@@ -149,10 +149,10 @@ class Core:
             log.error("journal.replay_differed", differences=differences)
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
-        if not settle:
-            return differences
         if blind_start:
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
+        if not settle:
+            return differences
         self.use_plan(self._plan, now)
         for report in self.journal.ambiguous_at_start(now):
             self.commit(self.turn([report], now))
@@ -259,14 +259,19 @@ class Core:
                 if not self._is_copy(batch, item, readings):
                     waiting.extend(readings)
                 continue
-            numbered.extend(batch.append_readings(waiting))
+            numbered.extend(self._stored(batch, waiting))
             waiting = []
             if isinstance(item, DeliveryReport):
                 if not batch.report(item):
                     continue
                 self._texts_wait = self._texts_wait or item.state == NotificationState.PENDING
             numbered.append((batch.append_event(item), item))
-        numbered.extend(batch.append_readings(waiting))
+        numbered.extend(self._stored(batch, waiting))
+        return numbered
+
+    def _stored(self, batch: Batch, readings: list[Reading]) -> list[tuple[int, Reading]]:
+        numbered = batch.append_readings(readings)
+        self.counters.duplicates += len(readings) - len(numbered)
         return numbered
 
     def _is_copy(self, batch: Batch, message: Message, readings: list[Reading]) -> bool:

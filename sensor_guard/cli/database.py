@@ -75,4 +75,6 @@ def prune(config: ConfigPath = None, as_json: AsJson = False) -> None:
     if as_json:
         say_json(answer)
     else:
-        typer.echo(f"{settings.path}: shortened in {answer['steps']} step(s).")
+        steps = answer["steps"]
+        how = "being shortened by the daemon, step by step" if steps is None else f"shortened in {steps} step(s)"
+        typer.echo(f"{settings.path}: {how}.")

@@ -9,6 +9,7 @@ import typer
 
 from sensor_guard import __version__
 from sensor_guard.cli import database, files, people
+from sensor_guard.cli.history import history
 from sensor_guard.cli.output import ConfigPath, Exit, config_path, fail
 from sensor_guard.cli.replay import replay_files
 from sensor_guard.cli.watch import watch
@@ -76,6 +77,7 @@ for name, verb in {
     "close": people.close,
     "homes": people.homes,
     "watch": watch,
+    "history": history,
     "away": people.away,
     "back": people.back,
     "mute": people.mute,

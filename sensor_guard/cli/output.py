@@ -95,7 +95,7 @@ def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
                 fail(f"{path} is empty: the daemon has never run here.", Exit.NO_DAEMON)
             core = Core(journal, plan_from_text(stored.body), _NoMessages())
             now = max(SystemClock().now(), journal.last_now() or 0)
-            core.restore(now, settle=False)
+            core.restore(now, settle=False, blind_start=True)  # what waits in the broker may disprove it
             operations = Operations(core, lambda: set(config.contacts.entries), lambda: _offline_status(core))
             item = operations.prepare(wanted, _uid(), now)
             answers: list[object] = []

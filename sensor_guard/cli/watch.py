@@ -48,4 +48,4 @@ def _give_up(missing: list[dict[str, Any]], names: dict[str, str], loaded: Confi
     for sensor in missing:
         last = when(sensor["heard_at"], loaded, never="never")
         typer.echo(f"  [ ] {sensor['sensor_id']} ({names[sensor['kind']]}): not heard; last {last}")
-    fail("Check battery, pairing and topic of these; `sensor-guard check` shows the topics.", Exit.FAULTS)
+    fail("Check battery and pairing of these, and their topics in the list of homes.", Exit.FAULTS)

@@ -35,7 +35,8 @@ class ConsoleNotifier:
         person = (
             f"{plain(contact.name, 16)} ({notification.recipient_id})" if self._names else notification.recipient_id
         )
-        drawn = drawn_telephone(person, text, notification.code if notification.kind in _CALLS else "")
+        asks = notification.kind in _CALLS
+        drawn = drawn_telephone(person, text, notification.code if asks else "", by=notification.recipient_id)
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
             self._stream.write(drawn.encode(encoding, "replace").decode(encoding))
@@ -61,13 +62,13 @@ def open_console(settings: NotifiersSettings, read_token: Callable[[], str]) -> 
     return ConsoleNotifier(sys.stdout)
 
 
-def drawn_telephone(person: str, text: str, code: str) -> str:
+def drawn_telephone(person: str, text: str, code: str, *, by: str = "") -> str:
     """Draw a telephone that has just received a text; below it, what the recipient can say to answer."""
     bar = "─" * (WIDTH + 2)
     lines = [f"╭{bar}╮", _row(f"✉  {person}"), f"├{bar}┤"]
     lines += [_row(line) for line in _wrapped(text)]
     if code:
-        lines += [f"├{bar}┤", _row(f"sensor-guard ack {code}")]
+        lines += [f"├{bar}┤", _row(f"sensor-guard ack {code}" + (f" --by {by}" if by else ""))]
     return "\n".join(["", *lines, f"╰{bar}╯", ""])
 
 
