@@ -96,7 +96,7 @@ class HealthServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = 10
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         server = cast("HealthServer", self.server)
         if self.path == "/metrics":
             self._send(200, CONTENT_TYPE_LATEST, generate_latest(server.registry))

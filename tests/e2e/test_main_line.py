@@ -106,7 +106,7 @@ def test_recorded_water_becomes_a_text_that_is_answered_and_closed_and_a_history
             count = 'SELECT count("value") FROM "reading" WHERE quantity = \'flow_l_min\''
             daemon.until(lambda: _count(influxd.execute(count, "history")) >= len(stored))
             assert _count(influxd.execute(count, "history")) == len(stored)
-            daemon.until(lambda: influxd.execute('SELECT * FROM "alarm" WHERE event = \'closed\'', "history"))
+            daemon.until(lambda: influxd.execute("SELECT * FROM \"alarm\" WHERE event = 'closed'", "history"))
             assert daemon.stop() == 0
             assert len(twilio.texts) == 1  # nobody else was told, so nobody had to stand down
     log = daemon.log()
