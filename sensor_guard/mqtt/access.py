@@ -112,9 +112,22 @@ def subscribe(client: paho.Client, filters: list[Filter], *, is_v5: bool) -> int
     return client.subscribe([(each.topic, each.qos) for each in filters])[1]
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho leaves it to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
     # Made for every connection: a renewed certificate counts from the next one on.
     context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+    context.sslsocket_class = _TlsSocket
     if tls.cert is not None:
         context.load_cert_chain(tls.cert, tls.key)
     return context

@@ -119,11 +119,17 @@ class Device:
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
         self._client.connect("localhost" if tls is not None else "127.0.0.1", broker.port, clean_start=True)
         self._client.loop_start()
         self._wait(lambda: self.connack is not None)
         for topic in topics:
-            self._client.subscribe(topic, qos=1)
+            self.subscribe(topic)
+
+    def subscribe(self, topic):
+        """Subscribe, and wait until the broker says that it is done."""
+        mid = self._client.subscribe(topic, qos=1)[1]
+        self._wait(lambda: mid in self._codes)
 
     def __enter__(self):
         return self
@@ -164,6 +170,11 @@ class Device:
     def _on_message(self, _client, _userdata, message):
         with self._news:
             self.heard.append((message.topic, message.payload))
+            self._news.notify_all()
+
+    def _on_subscribe(self, _client, _userdata, mid, codes, _properties):
+        with self._news:
+            self._codes[mid] = codes[0].value
             self._news.notify_all()
 
     def _on_publish(self, _client, _userdata, mid, code, _properties):

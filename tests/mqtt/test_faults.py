@@ -1,0 +1,164 @@
+"""The broker restarts, dies, forgets, freezes, drops, keeps its figures to itself, or is not there at all."""
+
+import subprocess
+
+import pytest
+
+from sensor_guard.model import Drained, Fault, LinkLost, LinkUp
+from sensor_guard.mqtt import Before
+from tests.fakes.broker import Broker
+from tests.mqtt.guard import Device, Guard
+
+both = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+POWER = "guard/s/h1/power"
+QUICK = {"keepalive": 1_000}  # a second, to be found out in two
+
+
+@both
+def test_a_broker_that_restarts_is_a_blind_gap_and_loses_nothing(broker, protocol):
+    with Guard(broker, protocol=protocol) as guard:
+        guard.drained()
+        broker.stop()
+        lost = guard.until(lambda: guard.of(LinkLost)[1:])[0]
+        broker.start()
+        with Device(broker) as device:
+            device.publish(POWER, b"behind our back")
+        up = guard.drained(times=2)[4]
+        assert guard.payloads(1) == ["behind our back"]
+    assert (up.session_present, up.blind_from) == (True, lost.at)
+    assert not guard.faults("session_lost")
+
+
+@both
+def test_a_broker_that_is_killed_is_found_again(broker, protocol):
+    with Guard(broker, protocol=protocol) as guard:
+        guard.drained()
+        broker.kill()
+        broker.start()
+        story = guard.drained(times=2)
+        with Device(broker) as device:
+            device.publish(POWER, b"after all")
+        assert guard.payloads(1) == ["after all"]
+        assert guard.subscriber.healthy()
+    assert [type(event) for event in story] == [LinkLost, LinkUp, Drained] * 2
+
+
+def test_a_lost_session_is_a_fault_until_a_new_one_is_drained(broker):
+    with Guard(broker) as guard:
+        guard.drained()
+        broker.stop()
+        broker.forget()
+        broker.start()
+        up = guard.drained(times=2)[4]
+        guard.until(lambda: len(guard.faults("session_lost")) == 4)
+    assert up.session_present is False
+    assert up.blind_from is not None
+    # Of each connection one.
+    of = {detail: [f.active for f in guard.of(Fault) if f.detail == detail] for detail in ("bulk", "urgent")}
+    assert of == {"bulk": [True, False], "urgent": [True, False]}
+
+
+def test_a_session_lost_while_we_were_away_is_a_fault(broker):
+    with Guard(broker, before=Before(had_session=True)) as guard:
+        guard.drained()
+        guard.until(lambda: len(guard.faults("session_lost")) == 4)
+
+
+def test_a_broker_that_is_down_at_the_start_is_waited_for(broker):
+    broker.stop()
+    with Guard(broker) as guard:
+        guard.until(lambda: guard.faults("broker_offline") == [True])
+        assert guard.story() == [guard.of(LinkLost)[0]]
+        assert guard.subscriber.healthy()
+        broker.start()
+        guard.drained()
+        guard.until(lambda: guard.faults("broker_offline") == [True, False])
+    fault = guard.of(Fault)[0]
+    assert "bulk: " in fault.detail
+    assert "urgent: " in fault.detail
+
+
+def test_a_broker_that_freezes_is_noticed_and_vouched_for_only_until_its_last_word(broker):
+    with Guard(broker, **QUICK) as guard:
+        guard.drained()
+        broker.freeze()
+        lost = guard.until(lambda: guard.of(LinkLost)[1:])[0]
+        noticed_at = guard.clock.now()
+        broker.thaw()
+        guard.drained(times=2)
+    assert noticed_at - lost.at >= QUICK["keepalive"]
+
+
+def test_what_the_broker_dropped_while_we_were_away_is_a_fault():
+    with Broker("allow_anonymous true", "max_queued_messages 10", "max_inflight_messages 5") as broker:
+        with Guard(broker) as guard:
+            guard.drained()
+        with Device(broker) as device:
+            device.publish_all([(POWER, str(n)) for n in range(100)])
+        with Guard(broker, before=Before(had_session=True)) as guard:
+            guard.until(lambda: guard.faults("broker_dropped"))
+            assert int(guard.of(Fault)[0].detail.split()[0]) >= 50
+
+
+def test_a_broker_that_hides_its_figures_makes_every_gap_blind(tmp_path):
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite guard/#\ntopic readwrite sensor_guard/#\n")
+    with Broker("allow_anonymous true", f"acl_file {acl}") as broker:
+        with Guard(broker) as guard:
+            guard.drained()
+        known_until = guard.clock.now()
+        with Guard(broker, before=Before(known_until=known_until, had_session=True)) as guard:
+            up = guard.drained()[1]
+    assert (up.session_present, up.blind_from) == (True, known_until)
+
+
+def test_a_wrong_password_is_tried_again_with_a_new_one(tmp_path):
+    with _locked(tmp_path, "secret") as broker:
+        words = iter(["wrong"])
+        with Guard(broker, username="sensor_guard", password=lambda: next(words, "secret")) as guard:
+            guard.drained()
+
+
+def test_a_refusal_is_told_with_its_reason(tmp_path):
+    with _locked(tmp_path, "secret") as broker, Guard(broker, username="nobody", password=lambda: "x") as guard:
+        fault = guard.until(lambda: guard.of(Fault))[0]
+        assert (fault.fault_id, fault.active) == ("broker_offline", True)
+        assert "bulk: refused: Not authorized" in fault.detail
+        assert "secret" not in fault.detail
+
+
+def _locked(folder, password):
+    passwords = folder / "passwd"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "sensor_guard", password], check=True)
+    return Broker("allow_anonymous false", f"password_file {passwords}")
+
+
+# -- what we say of ourselves ------------------------------------------------------------------------------------------
+
+
+def test_the_status_says_whether_we_are_here(broker):
+    status = "sensor_guard/box1/status"
+    with Device(broker, topics=["sensor_guard/+/status"]) as device:
+        with Guard(broker) as guard:
+            guard.drained()
+            assert b'"at": "20' in device.hears(status, lambda payload: b'"state": "online"' in payload)
+        assert b'"at": "20' in device.hears(status, lambda payload: b'"reason": "stopped"' in payload)
+    with Device(broker, topics=["sensor_guard/+/status"]) as device:
+        assert b'"state": "offline"' in device.hears(status)
+
+
+def test_the_broker_says_that_we_are_gone_when_we_cannot(broker):
+    status = "sensor_guard/box1/status"
+    with Device(broker, topics=["sensor_guard/+/status"]) as device, Guard(broker, **QUICK) as guard:
+        guard.drained()
+        guard.subscriber.bulk._client.socket().shutdown(2)  # as a cut cable, seen from the broker
+        assert b'"connected_at": "20' in device.hears(status, lambda payload: b'"connection lost"' in payload)
+
+
+def test_a_second_daemon_with_our_name_is_not_fought_many_times_a_second(broker):
+    with Guard(broker) as one, Guard(broker) as other:
+        other.until(lambda: len(other.of(LinkLost)) >= 3)
+        one.take()
+        connections = one.subscriber.gauges()["mqtt_connections"] + other.subscriber.gauges()["mqtt_connections"]
+    # The back-off goes on growing: 0.25 s, 0.5 s, 1 s, ... for two connections of two daemons.
+    assert connections < 40
