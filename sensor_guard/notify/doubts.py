@@ -40,12 +40,9 @@ class Doubts:
         self._fresh.clear()
 
     def due(self, now: Instant) -> list[Notification]:
-        """Give the texts of one person to look for now, the person of the most urgent one; one list serves them all."""
-        due = [doubt.notification for doubt in self._open.values() if doubt.due_at <= now]
-        if not due:
-            return []
-        first = min(due, key=urgency)
-        return [one for one in due if one.recipient_id == first.recipient_id]
+        """Give the texts of one person to look for now, the most urgent one of all first; one list serves them all."""
+        due = sorted((doubt.notification for doubt in self._open.values() if doubt.due_at <= now), key=urgency)
+        return [one for one in due if one.recipient_id == due[0].recipient_id]
 
     def age(self, notification: Notification, now: Instant) -> Span:
         """Say for how long it has been looked for in vain."""

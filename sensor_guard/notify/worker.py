@@ -174,7 +174,8 @@ class SmsWorker:
             for deliver in mail:
                 deliver(now)
         self._doubts.tick(now)
-        if self._send(now) or self._reconcile(now) or self._follow(now):
+        first, second = (self._send, self._reconcile) if self._sends_first(now) else (self._reconcile, self._send)
+        if first(now) or second(now) or self._follow(now):
             return 0.0
         return max(0, min(self._next_at(), now + IDLE_LIMIT) - now) / SECOND
 
@@ -207,6 +208,18 @@ class SmsWorker:
             dues.append(max(doubt_at, self._channel.held_until))
         return min((due for due in dues if due is not None), default=1 << 60)
 
+    def _sends_first(self, now: Instant) -> bool:
+        """Say whether a text that waits comes before one in doubt.
+
+        A new call for life, and whatever is more urgent; else a provider that fails one text after another would keep
+        the older ones in doubt for as long as new ones come.
+        """
+        due = self._doubts.due(now)
+        if not due or not self._waiting:
+            return True
+        head = self._waiting[0][-1]
+        return _is_first_call(head) or urgency(head) < urgency(due[0])
+
     def _send(self, now: Instant) -> bool:
         """Send the first text that waits, if it may go now. A digest of several stale ones would be made here."""
         if self._channel.is_held(now):
@@ -230,7 +243,7 @@ class SmsWorker:
         kept = []
         for entry in self._waiting:
             notification = entry[-1]
-            if notification.severity == Severity.CRITICAL and notification.attempts <= 1:
+            if _is_first_call(notification):
                 kept.append(entry)
             else:
                 self._reports.again(notification, now, self._channel.reason, self._channel.held_until)
@@ -364,6 +377,10 @@ class SmsWorker:
             self._reports.again(notification, now, receipt.reason, retry_at)
         else:
             self._reports.failed(notification, now, receipt.reason, receipt.receipt_id)
+
+
+def _is_first_call(notification: Notification) -> bool:
+    return notification.severity == Severity.CRITICAL and notification.attempts <= 1
 
 
 def _called(call: Callable[[], T]) -> T:

@@ -144,6 +144,17 @@ def test_a_critical_text_has_its_first_try_while_others_wait(twilio, clock, line
     assert len(twilio.posts()) == 2
 
 
+def test_a_critical_text_in_doubt_is_settled_though_others_keep_failing(twilio, line):
+    twilio.script([LOSE_REPLY])
+    twilio.choose = always(error(503))
+    line.write(text("p1", severity="critical"))
+    line.turn()
+    line.write(*(text(f"p{number}") for number in range(2, 60)))
+    line.run(45 * SECOND)
+    assert line.states()[0] in ("accepted", "delivered")
+    assert len(twilio.texts) == 1
+
+
 def test_there_is_no_room_while_the_channel_is_held(twilio, clock, line):
     assert line.worker.room(clock.at) == WIDE.waiting
     assert line.worker.room_at(clock.at) == clock.at
