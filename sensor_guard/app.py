@@ -36,6 +36,7 @@ from sensor_guard.inbox import Inbox, Request, Work
 from sensor_guard.journal import AlarmStep, Journal, JournalUnavailableError, Reader
 from sensor_guard.logs import configure_log
 from sensor_guard.model import (
+    DAY,
     ClockStepped,
     Command,
     Fault,
@@ -236,6 +237,8 @@ class Daemon:
         notifiers = self.config.settings.notifiers
         notifier = NOTIFIERS[notifiers.order[0]](notifiers, lambda: read_secret("twilio_auth_token"))
         worker = SmsWorker(notifier, self.config, report=self.inbox.put, tell=self.inbox.put)
+        for recipient_id, at in self.journal.texts_tried_since(self.clock.now() - DAY):
+            worker.remember(recipient_id, at)
         for notification in self.journal.outbox_open():
             if notification.state in (NotificationState.ACCEPTED, NotificationState.AMBIGUOUS):
                 worker.adopt(notification)

@@ -239,6 +239,13 @@ class Journal:
             ]
         return due
 
+    def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant]]:
+        """Give (recipient_id, attempted_at) of every text that was tried since then: a person's day so far."""
+        with translated(self.path):
+            return self._db.execute(
+                "SELECT recipient_id, attempted_at FROM outbox WHERE attempted_at >= ? ORDER BY attempted_at", (since,)
+            ).fetchall()
+
     def ambiguous_at_start(self, now: Instant) -> list[DeliveryReport]:
         """Give a report for every text found ``sending``: its reply may have been lost with the last process.
 

@@ -254,3 +254,10 @@ def test_each_installation_has_a_salt_of_its_own_that_stays(path):
             salts.append(rows(journal, "SELECT value FROM meta WHERE key = 'salt'")[0][0])
     assert salts[0] == salts[1] != salts[2]
     assert len(salts[0]) == 16
+
+
+def test_what_a_person_was_sent_today_is_known_after_a_restart(journal, risen):
+    assert journal.texts_tried_since(T0 - DAY) == []
+    (leased,) = lease(journal, now=T0 + 5)
+    assert journal.texts_tried_since(T0) == [(leased.recipient_id, T0 + 5)]
+    assert journal.texts_tried_since(T0 + 6) == []
