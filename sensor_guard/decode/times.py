@@ -36,9 +36,9 @@ def observed_at(said: object, received_at: Instant, ahead: Span) -> tuple[Instan
 def _instant(said: object) -> Instant | None:
     if type(said) is str:
         try:
-            if len(said) == 20 and said[19] == "Z":  # to the second, in UTC: a third of the time of parse_at
+            if said.endswith("Z"):  # nearly every device; a third of the time of parse_at
                 since = datetime.fromisoformat(said) - _EPOCH
-                return since.days * DAY + since.seconds * SECOND
+                return since.days * DAY + since.seconds * SECOND + since.microseconds // 1_000
             return parse_at(said)
         except (ValueError, OverflowError):
             return None
