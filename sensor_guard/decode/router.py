@@ -32,15 +32,18 @@ class Router:
     Args:
         topics: each sensor's topic (``Config.topics``).
         factor: of the clock; see ``times.AHEAD``.
+        decoders: the conventions by their word.
     """
 
-    def __init__(self, topics: Mapping[str, TopicEntry], *, factor: float = 1.0) -> None:
+    def __init__(
+        self, topics: Mapping[str, TopicEntry], *, factor: float = 1.0, decoders: Mapping[str, Decoder] = DECODERS
+    ) -> None:
         self._ahead = round(AHEAD * factor)
         self._ways: dict[str, tuple[Decoder, TopicEntry]] = {}
         urgent: list[str] = []
         bulk = [f"{ROOT}/#"]  # strangers on our topics too: an installer finds his new sensor in the quarantine
         for topic, sensor in topics.items():
-            decoder = DECODERS[sensor.convention]
+            decoder = decoders[sensor.convention]
             companions = decoder.companions(topic)
             for each in (topic, *companions):
                 self._ways[each] = (decoder, sensor)

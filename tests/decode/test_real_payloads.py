@@ -59,11 +59,8 @@ def read_as(row, convention, kind):
 
 
 def expected_of(row):
-    found = [
-        value for (topic, note), value in EXPECTED.items() if topic == row["topic"] and note in row.get("note", "")
-    ]
-    assert found, row
-    return found[0]
+    topic_of, note_of = row["topic"], row.get("note", "")
+    return next(value for (topic, note), value in EXPECTED.items() if topic == topic_of and note in note_of)
 
 
 def check_ours(row):

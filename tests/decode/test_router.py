@@ -103,9 +103,8 @@ class Broken:
         raise ZeroDivisionError("oh")
 
 
-def test_a_mistake_in_a_decoder_costs_one_message(monkeypatch):
-    monkeypatch.setitem(DECODERS, "own", Broken())
-    answer = router().route(message({"power_w": 3}))
+def test_a_mistake_in_a_decoder_costs_one_message():
+    answer = router(decoders={"own": Broken()}).route(message({"power_w": 3}))
     assert isinstance(answer, Quarantined)
     assert (answer.reason, answer.detail) == ("decoder_failed", "ZeroDivisionError: oh")
 
