@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor_guard.decode import envelope
@@ -123,6 +123,7 @@ def depth(value):
     return 0
 
 
+@settings(deadline=None)
 @given(values, st.booleans(), st.sampled_from([None, (",", ":"), (" , ", " : ")]))
 def test_whatever_json_can_write_is_read_back(value, is_ascii, separators):
     payload = json.dumps(value, ensure_ascii=is_ascii, separators=separators).encode()
@@ -130,6 +131,7 @@ def test_whatever_json_can_write_is_read_back(value, is_ascii, separators):
         assert read_value(payload) == value
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, values, min_size=1, max_size=3), st.data())
 def test_a_key_that_stands_there_twice_is_always_found(body, data):
     pairs = [f"{json.dumps(key)}:{json.dumps(value, ensure_ascii=False)}" for key, value in body.items()]
@@ -140,6 +142,7 @@ def test_a_key_that_stands_there_twice_is_always_found(body, data):
         read_value(payload)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\u0d8NaInfity1e9. -', max_size=40).map(str.encode))
 def test_any_bytes_are_a_value_within_bounds_or_a_reason(payload):
     reason = None

@@ -5,7 +5,7 @@ import math
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor_guard.config import TopicEntry
@@ -143,6 +143,7 @@ topics = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(payloads, topics, st.sampled_from(list(KINDS)), st.sampled_from(list(DECODERS)), st.booleans())
 def test_any_bytes_are_readings_in_range_or_quarantined(payload, topic, kind, convention, retained):
     sensor = TopicEntry("s", "h1", "sensor", kind, convention)
