@@ -34,6 +34,9 @@ ANSWER_WITHIN = 10.0
 _SUBSCRIBED_WITHIN = 30.0
 """Real seconds for CONNACK, and then for the SUBACKs, after which a connection is given up."""
 _GOODBYE_WITHIN = 1.0  # real seconds for the PUBACK of the last status
+CALL_WITHIN = 120.0
+"""Real seconds that a connect may take before its thread counts as stuck: a resolver that gets no answer asks every
+name server again and again."""
 UNACKNOWLEDGED_LIMIT = 2_000
 """Beyond so many messages without acknowledgement the socket is not read on. The receive maximum should keep it far
 below, but mosquitto 2.0.11 sends as many again for every acknowledgement once a session has a backlog."""
@@ -75,6 +78,7 @@ class Connection:
         self._said_real = 0.0
         self._last_words: int | None = None
         self._is_begun = False
+        self._is_calling = False
         self._stopping = Event()
         self._finished = Event()
         self._waker, self._wakee = socket.socketpair()
@@ -92,6 +96,10 @@ class Connection:
         """End the wait of the turn that is under way."""
         with contextlib.suppress(OSError):  # full: it is awake; closed: it has ended
             self._waker.send(b"\0")
+
+    def is_turning(self, limit: float) -> bool:
+        """Say whether the last turn began less than ``limit`` real seconds ago; calling a broker may take longer."""
+        return self._clock.monotonic() - self.turned_at < (max(limit, CALL_WITHIN) if self._is_calling else limit)
 
     def stop(self) -> None:
         """Ask for a clean end; ``join`` waits for it."""
@@ -213,10 +221,13 @@ class Connection:
         self._answer_by = self._clock.monotonic() + ANSWER_WITHIN
         now = self._clock.now()
         self._heard_at, self._heard_real = now, self._clock.monotonic()
+        self._is_calling = True
         try:
             self._client = open_client(self._access, self._client_id, self._handler.will(now), self._prepare)
         except (OSError, ValueError, SensorGuardError) as error:
             self._drop(f"{type(error).__name__}: {error}")
+        finally:
+            self._is_calling = False
 
     def _prepare(self, client: paho.Client) -> None:
         client.on_connect = self._on_connect

@@ -4,10 +4,14 @@ import subprocess
 
 import pytest
 
+from sensor_guard.clock import SystemClock
+from sensor_guard.inbox import Inbox
 from sensor_guard.model import Drained, Fault, LinkLost, LinkUp
-from sensor_guard.mqtt import Before
+from sensor_guard.mqtt import Access, Before, Subscriber
+from sensor_guard.testing import VirtualClock
 from tests.fakes.broker import Broker
-from tests.mqtt.guard import Device, Guard
+from tests.mqtt.guard import TOPICS, Device, Guard, settings
+from tests.mqtt.scripted import ScriptedBroker
 
 both = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 POWER = "guard/s/h1/power"
@@ -131,6 +135,43 @@ def _locked(folder, password):
     passwords = folder / "passwd"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "sensor_guard", password], check=True)
     return Broker("allow_anonymous false", f"password_file {passwords}")
+
+
+class HastyClock(SystemClock):
+    """Seconds of time-outs pass twenty times as fast."""
+
+    def monotonic(self):
+        return super().monotonic() * 20
+
+
+def test_a_broker_that_never_answers_is_given_up_and_called_again():
+    with ScriptedBroker(silent=True) as broker, Guard(broker, clock=HastyClock()) as guard:
+        fault = guard.until(lambda: [each for each in guard.of(Fault) if "no answer" in each.detail])[0]
+        assert (fault.fault_id, fault.active) == ("broker_offline", True)
+        guard.until(lambda: broker.connections >= 4)
+        assert guard.subscriber.healthy()
+
+
+def test_a_subscription_that_is_refused_is_an_outage_though_the_rest_goes_on():
+    with ScriptedBroker(refuses=("guard/#", "$SYS/broker/uptime")) as broker, Guard(broker) as guard:
+        guard.until(lambda: guard.of(LinkUp))
+        fault = guard.until(lambda: guard.of(Fault))[0]
+        assert (fault.fault_id, fault.active, fault.detail) == (
+            "broker_offline",
+            True,
+            "bulk: subscription refused: guard/#",
+        )
+        assert guard.subscriber.gauges()["mqtt_bulk_up"] == 1.0
+
+
+def test_threads_that_do_not_turn_are_noticed(broker):
+    clock = VirtualClock()
+    subscriber = Subscriber(Access(settings(broker), "box1"), TOPICS, Inbox(), clock, Before())
+    assert subscriber.healthy()
+    clock.passes("31s")
+    assert not subscriber.healthy()
+    assert subscriber.activity() == {"mqtt-bulk": clock.monotonic() - 31, "mqtt-urgent": clock.monotonic() - 31}
+    assert subscriber.stop()
 
 
 # -- what we say of ourselves ------------------------------------------------------------------------------------------

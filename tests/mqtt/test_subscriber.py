@@ -171,6 +171,22 @@ def test_a_broker_that_sends_more_than_it_may_is_not_read_on(broker):
         assert guard.payloads() == [str(n) for n in range(6_000)]
 
 
+def test_a_connection_that_is_not_read_is_kept_open(broker):
+    session_with(broker, 6_000)
+    with Guard(broker, receive_maximum=500, keepalive=1_000) as guard:
+        for acked in range(10):
+            guard.ack(guard.messages(acked + 1)[acked : acked + 1])
+        # Three a second; without a word from us the broker would end the connection after one and a half.
+        guard.until(lambda: broker.log.count("'sensor_guard/box1/paused'") >= 9)
+        acked = 10
+        while acked < 6_000:
+            news = guard.messages(acked + 1)[acked:]
+            guard.ack(news)
+            acked += len(news)
+        guard.drained()
+        assert len(guard.of(LinkLost)) == 1
+
+
 def test_stopping_keeps_the_session(broker, device):
     with Guard(broker) as guard:
         guard.drained()
@@ -353,6 +369,25 @@ def test_a_new_sensor_is_subscribed_and_one_that_is_gone_is_not(broker, device):
         device.publish("guard/s/h1/smoke", b"4")
         guard.messages(3)
     assert sorted(guard.payloads()) == ["1", "3", "4"]
+
+
+def test_a_sensor_that_is_no_longer_urgent_leaves_the_urgent_session(broker, device):
+    session_with(broker)
+    device.publish("guard/s/h1/smoke", b"1")
+    with Guard(broker, topics=Topics(TOPICS.bulk, ("guard/s/h1/panic",))) as guard:
+        guard.ack(guard.messages(1))
+        guard.until(lambda: "Received UNSUBSCRIBE from sensor_guard-box1-urgent" in broker.log)
+        guard.drained()
+    assert [(each.topic, each.urgent) for each in guard.messages()] == [("guard/s/h1/smoke", False)]
+
+
+def test_following_the_same_topics_changes_nothing(broker, device):
+    with Guard(broker) as guard:
+        guard.drained()
+        guard.subscriber.follow(Topics(TOPICS.bulk, TOPICS.urgent))
+        device.publish("guard/s/h1/smoke", b"1")
+        guard.messages(1)
+        assert [each.urgent for each in guard.messages()] == [True]
 
 
 def _subscribed(broker, topic):
