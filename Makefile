@@ -9,6 +9,7 @@ help:           ## what can be made here
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 $(VENV)/.ready: pyproject.toml
+	@echo 'Installing into $(VENV): a minute or two.'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@

@@ -21,6 +21,7 @@ from sensor_guard.inbox import Event, Request, Work
 from sensor_guard.journal import Batch, HomeState, Journal
 from sensor_guard.model import (
     DEVICE_TIME,
+    HOUR,
     MINUTE,
     Command,
     DeliveryReport,
@@ -42,6 +43,9 @@ CHECKPOINT_SLICE = 200
 CHECKPOINT_INPUTS = 20_000
 CHECKPOINT_EVERY: Span = 5 * MINUTE
 """A checkpoint begins after so many inputs or so much time, so that a start replays no more than that."""
+
+WARN_LIMIT = 100
+"""Topics of which a rejected message is logged in one hour; the counters have them all."""
 
 _STEPS = {
     "raised": "alarm.raised",
@@ -104,6 +108,8 @@ class Core:
         self._plan_text = plan_to_text(plan)
         self._plan_hash = text_hash(self._plan_text)
         self._texts_wait = True
+        self._warned: set[str] = set()  # topics told in this hour
+        self._warned_hour = 0
         self._cycle: list[str] = []  # the homes of the checkpoint under way, or of the last one
         self._checkpoint_left: list[str] | None = None
         self._checkpoint_seq = 0
@@ -193,12 +199,23 @@ class Core:
                 if isinstance(read, Quarantined):
                     turn.quarantined.append(read)
                     count(self.counters.quarantined, read.reason)
+                    self._warn_of(read)
                     continue
                 turn.readings_of[len(turn.items)] = read
                 turn.items.append(item)
             elif not isinstance(item, Work) and not callable(item):
                 turn.items.append(item)
         return turn
+
+    def _warn_of(self, message: Quarantined) -> None:
+        """Say once an hour and topic that something cannot be read: it may be a cry on a topic that nobody listed."""
+        hour = message.received_at // HOUR
+        if hour != self._warned_hour:
+            self._warned_hour = hour
+            self._warned.clear()
+        if message.topic not in self._warned and len(self._warned) < WARN_LIMIT:
+            self._warned.add(message.topic)
+            log.warning("reading.rejected", topic=message.topic[:200], reason=message.reason, detail=message.detail)
 
     def commit(self, turn: Turn, *, room: int = 0) -> None:
         """Store, decide and store what follows, in one transaction.

@@ -115,7 +115,13 @@ class Operations:
         home = self._core.engine.homes.get(_text(request, "target", required=True))
         if home is None:
             raise CommandRefusedError(f"there is no home {request.get('target')}; `sensor-guard homes` lists them")
-        return {"home": asdict(view_home(self._core.engine, home)), "now": self._core.engine.now}
+        rejected = [
+            {"topic": row.topic, "reason": row.reason, "detail": row.detail, "at": row.received_at}
+            for row in self._core.journal.reader.quarantined(limit=50)
+            if home.home_id in row.topic
+        ]
+        view = asdict(view_home(self._core.engine, home))
+        return {"home": view, "now": self._core.engine.now, "rejected": rejected}
 
     def _alarms(self, request: Json) -> Json:
         alarms = self._core.journal.reader.alarms(
@@ -132,6 +138,17 @@ class Operations:
         return {
             "alarm": {**asdict(alarm), "state": alarm.state},
             "trail": [entry._asdict() for entry in reader.trail(alarm_id)],
+            "texts": [
+                {
+                    "recipient_id": entry.notification.recipient_id,
+                    "kind": entry.notification.kind,
+                    "state": entry.notification.state,
+                    "reason": entry.reason,
+                    "created_at": entry.created_at,
+                    "changed_at": entry.changed_at,
+                }
+                for entry in reader.notifications(alarm_id)
+            ],
         }
 
 

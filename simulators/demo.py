@@ -105,7 +105,9 @@ class Demo:
         print(
             "Six simulated homes, and the recorded water meter of a seventh (a flat in Naples, see simulators/data).\n"
             "The clock is accelerated: twelve hours a minute. One elder uses no electricity from 19:40 on; another\n"
-            "presses the button at 21:30; the rest live as usual, and nothing may be said about them."
+            "presses the button at 21:30; the rest live as usual, and nothing may be said about them.\n"
+            "A home is blind until its sensors have spoken. Twelve hours count from the last kettle, at 19:49.\n"
+            "The texts are what a social worker reads in Shanghai: who, what, since when, and a code to answer with."
         )
         if broker is None:
             print("There is no mosquitto here and none could be unpacked: messages go to the daemon by a pipe instead.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sensor_guard.cli.output import AsJson, ConfigPath, Exit, config_path, fail, say_json
+from sensor_guard.cli.output import AsJson, ConfigPath, Exit, config_file, config_path, fail, say_json
 from sensor_guard.config import (
     has_secret,
     load,
@@ -20,7 +20,7 @@ from sensor_guard.ruletest import run_rule_test
 def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Read every file; tell every fault at once, or say the rules in plain sentences."""
     try:
-        loaded = load(config_path(config))
+        loaded = load(config_file(config))
     except ConfigError as error:
         if as_json:
             say_json({"ok": False, "problems": [str(problem) for problem in error.problems]})

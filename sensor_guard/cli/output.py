@@ -63,20 +63,33 @@ def config_path(path: Path | None) -> Path:
     return path or service_environment().config_path
 
 
+def config_file(path: Path | None) -> Path:
+    """Say which config.yaml is meant, and end with 78 if nobody named one and none stands where it should."""
+    found = config_path(path)
+    if path is None and not found.exists():
+        fail(f"{found}: no such file; name yours with --config, or in $SENSOR_GUARD_CONFIG.", Exit.CONFIG)
+    return found
+
+
 def load_config(path: Path | None) -> Config:
     """Load the configuration, or tell every fault in it and end with 78."""
     try:
-        return load(config_path(path))
+        return load(config_file(path))
     except ConfigError as error:
         fail(f"{error}\n{len(error.problems)} problem(s); nothing was started or changed.", Exit.CONFIG)
 
 
-def request(config: Config, verb: str, **fields: object) -> Json:
-    """Ask the daemon, or do it here where none runs; a refusal ends with 1, no answer with 3."""
+def request(config: Config, verb: str, *, needs_daemon: bool = False, **fields: object) -> Json:
+    """Ask the daemon, or do it here where none runs; a refusal ends with 1, no answer with 3.
+
+    needs_daemon: a journal at rest is no answer.
+    """
     wanted: Json = {"verb": verb, **{key: value for key, value in fields.items() if value is not None}}
     try:
         answer = ask(config.settings.runtime.directory / "control.sock", wanted)
     except DaemonAbsentError as absent:
+        if needs_daemon:
+            fail(f"{absent}; it cannot be done without one.", Exit.NO_DAEMON)
         answer = _do_here(config, wanted, absent)
     if "error" in answer:
         fail(str(answer["error"]), Exit.FAULTS)
@@ -153,7 +166,7 @@ def until_text(text: str, config: Config, now: Instant) -> str:
     """Turn "3d", "2026-11-30 18:00" (in the homes' zone) or ISO 8601 into ISO 8601; anything else ends with 2."""
     zone = config.settings.zone
     try:
-        return local_time(now + parse_span(text), zone).isoformat()
+        return local_time(now + parse_span(text), zone).isoformat(timespec="minutes")
     except ValueError:
         pass
     try:

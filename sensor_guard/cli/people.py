@@ -138,10 +138,11 @@ def alarms(
         typer.echo("no alarms" if everything else "no open alarms")
     language = loaded.settings.language
     for alarm in found:
+        test = "[测试 TEST] " if alarm["evidence"]["test"] else ""
         who = alarm["closed_by"] or alarm["acknowledged_by"] or ""
         outcome = f" {alarm['outcome']}" if alarm["outcome"] else ""
         typer.echo(
-            f"{when(alarm['raised_at'], loaded)}  {_STATES[language][alarm['state']]}{outcome}"
+            f"{when(alarm['raised_at'], loaded)}  {test}{_STATES[language][alarm['state']]}{outcome}"
             f"  {loaded.label(alarm['home_id'])}  {loaded.name(alarm['rule_id'], language)}  {who}"
             f"  [{alarm['alarm_id']}]"
         )
@@ -157,11 +158,20 @@ def alarm(alarm: Alarm, config: ConfigPath = None, as_json: AsJson = False) -> N
     found, language = answer["alarm"], loaded.settings.language
     evidence = found["evidence"]
     typer.echo(f"{loaded.label(found['home_id'])}: {loaded.name(found['rule_id'], language)}  [{found['alarm_id']}]")
-    typer.echo(f"  {_STATES[language][found['state']]}, since {when(evidence['since'], loaded)}")
+    if evidence["test"]:
+        typer.echo("  测试 TEST: raised in test mode, nobody was texted")
+    typer.echo(f"  {_STATES[language][found['state']]}; the cause began {when(evidence['since'], loaded)}")
     typer.echo(f"  observed {write_span(evidence['observed_for'])}, blind {write_span(evidence['blind_for'])}")
     for sensor in evidence["sensors"]:
         typer.echo(f"  {sensor['sensor_id']}: {sensor['quantity']} {sensor['value']} at {when(sensor['at'], loaded)}")
+    for text in answer["texts"]:
+        reason = f", {text['reason']}" if text["reason"] else ""
+        contact = loaded.contact(text["recipient_id"])
+        name = f"{contact.name} ({text['recipient_id']})" if contact else text["recipient_id"]
+        typer.echo(f"  {when(text['changed_at'], loaded)}  text to {name}: {text['kind']}, {text['state']}{reason}")
     for step in answer["trail"]:
+        if step["what"] == "notification":
+            continue  # told above, with names
         change = f"{step['before']} > {step['after']}" if step["before"] else step["after"]
         by = f"  by {step['actor_id']}" if step["actor_id"] else ""
         typer.echo(f"  {when(step['at'], loaded)}  {step['what']}: {change}  {step['reason']}{by}  {step['note']}")
@@ -204,8 +214,12 @@ def status(config: ConfigPath = None, as_json: AsJson = False) -> None:
     if as_json:
         say_json({**answer, "faults": [fault["rule_id"] for fault in faults]})
     else:
+        if not answer.get("running"):
+            typer.echo("现在无人看护 NOBODY IS WATCHING: the daemon does not run.")
         for key, value in answer.items():
             text = when(value, loaded) if key.endswith("_at") else value
+            if isinstance(value, dict):
+                text = ", ".join(f"{number} {word}" for word, number in value.items() if number) or "none under way"
             typer.echo(f"{key.replace('_', ' ')}: {text}")
         for fault in faults:
             name = loaded.name(fault["rule_id"], loaded.settings.language)

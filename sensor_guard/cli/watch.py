@@ -18,16 +18,24 @@ def watch(
 ) -> None:
     """Tick sensors off while somebody triggers them; ends when each has spoken (0), or in time (1)."""
     loaded = load_config(config)
-    first = request(loaded, "home", target=home)
+    first = request(loaded, "home", needs_daemon=True, target=home)
     started: Instant = first["now"]
     names = {kind: row.zh if loaded.settings.language == "zh" else row.en for kind, row in KINDS.items()}
     typer.echo(
         f"{loaded.label(home)} ({home}): trigger each sensor now; `sensor test-mode` keeps texts away meanwhile."
     )
+    for sensor in first["home"]["sensors"]:
+        typer.echo(f"  [ ] {sensor['sensor_id']} ({names[sensor['kind']]})")
     heard: set[str] = set()
+    strange: set[str] = set()
     pause = threading.Event()
     for _ in range(max(1, round(minutes * 60))):
-        answer = request(loaded, "home", target=home)["home"]
+        found = request(loaded, "home", needs_daemon=True, target=home)
+        answer = found["home"]
+        for row in found["rejected"]:
+            if row["at"] >= started and row["topic"] not in strange:
+                strange.add(row["topic"])
+                typer.echo(f"  [?] heard on {row['topic']}, but it cannot be read: {row['reason']}, {row['detail']}")
         for sensor in answer["sensors"]:
             if sensor["sensor_id"] not in heard and (sensor["heard_at"] or 0) >= started:
                 heard.add(sensor["sensor_id"])

@@ -1,5 +1,6 @@
 """A telephone drawn on the terminal, for the demo and for trying rules: every text arrives at once."""
 
+import string
 import sys
 import textwrap
 import unicodedata
@@ -14,6 +15,7 @@ from sensor_guard.notify.plain import plain
 from sensor_guard.notify.protocol import Contact, Notifier, Receipt
 
 _CALLS = (NotificationKind.ALARM, NotificationKind.REMINDER, NotificationKind.UNCLOSED)
+_TOKEN = string.ascii_letters + string.digits + "[]-:"
 WIDTH = 44
 """Inner width of the screen, in columns; a Chinese character takes two."""
 
@@ -92,6 +94,10 @@ def _wrapped(text: str) -> list[str]:
     lines = [""]
     for letter in text:
         if width(lines[-1] + letter) > WIDTH:
-            lines.append("")
+            # A code, a number or a word stays whole.
+            head = lines[-1].rstrip(_TOKEN)
+            tail = lines[-1][len(head) :] if letter in _TOKEN and head else ""
+            lines[-1] = lines[-1][: len(lines[-1]) - len(tail)]
+            lines.append(tail)
         lines[-1] += letter
     return lines

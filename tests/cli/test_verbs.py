@@ -49,6 +49,25 @@ def test_the_code_of_a_text_names_the_alarm(guard, pressed, folder):
     assert "answered" in guard("alarms").out
 
 
+def test_watching_an_installer_needs_a_daemon(guard, pressed):
+    said = guard("watch", "h1")
+
+    assert (said.code, said.out) == (3, "")
+    assert "cannot be done without one" in said.err
+
+
+def test_an_alarm_shows_who_was_told(guard, pressed):
+    assert "text to 王芳 (wang): alarm, sending" in guard("alarm", pressed).out
+
+
+def test_a_configuration_that_nobody_named_is_asked_for(guard, monkeypatch):
+    monkeypatch.delenv("SENSOR_GUARD_CONFIG", raising=False)
+    said = guard("check")
+
+    assert said.code == 78
+    assert "name yours with --config" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -60,7 +79,6 @@ def test_the_code_of_a_text_names_the_alarm(guard, pressed, folder):
         (("mute", "panic", "--until", "3d", "--reason", "noise"), "panic can never be muted"),
         (("mute", "nothing", "--until", "3d", "--reason", "noise"), "there is no rule nothing"),
         (("notify", "test", "nobody"), "there is no contact nobody; there are sun, wang"),
-        (("watch", "h9"), "there is no home h9"),
     ],
 )
 def test_a_refusal_is_told_and_ends_with_1(guard, pressed, arguments, why):
