@@ -147,10 +147,12 @@ class Daemon:
             offset, now = clock.stepped(), clock.now()
             if offset:
                 log.warning("clock.stepped", offset_ms=offset)
-                self._turn(self.core.turn([ClockStepped(now - offset, offset)], now))
+                if not self._turn(self.core.turn([ClockStepped(now - offset, offset)], now)):
+                    break
                 if self.standing.worker is not None:
                     self.standing.worker.shift(offset)
-            self._turn(self.core.turn(events, now))
+            if not self._turn(self.core.turn(events, now)):
+                break
             self._turned()
         try:
             self.core.checkpoint_all(clock.now())
@@ -166,10 +168,13 @@ class Daemon:
             self._watchdog_fed_at = now
             tell_systemd(self.environment.notify_socket, "WATCHDOG=1")
 
-    def _turn(self, turn: Turn) -> None:
-        """Commit a turn, however long it takes, and only then acknowledge, send and answer."""
+    def _turn(self, turn: Turn) -> bool:
+        """Commit a turn, however long it takes, and only then acknowledge, send and answer.
+
+        False only when the daemon is stopped before that: nothing was acknowledged, so the broker keeps it.
+        """
         if not self._commit(turn):
-            return  # never acknowledged, so the broker keeps it
+            return False
         messages = turn.messages()
         if messages and self.standing.subscriber is not None:
             self.standing.subscriber.ack(messages)
@@ -182,6 +187,7 @@ class Daemon:
         if turn.items or turn.leased:
             for wake in self._wakes:
                 wake.set()
+        return True
 
     def _commit(self, turn: Turn) -> bool:
         """Commit until the disk takes it; False only when the daemon is stopped before that."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from sensor_guard.clock import STEP_LIMIT
 from sensor_guard.config import plan_from_text, plan_to_text, text_hash
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
@@ -23,6 +24,7 @@ from sensor_guard.model import (
     DEVICE_TIME,
     HOUR,
     MINUTE,
+    ClockStepped,
     Command,
     DeliveryReport,
     Effects,
@@ -155,6 +157,10 @@ class Core:
             log.error("journal.replay_differed", differences=differences)
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
+        last_now = self.journal.last_now()
+        if last_now is not None and now < last_now - STEP_LIMIT:
+            # A box without a battery for its clock: what was counted moves with it, and back when the time is known.
+            self.commit(self.turn([ClockStepped(last_now, now - last_now)], now))
         if blind_start:
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
         if not settle:
@@ -264,7 +270,11 @@ class Core:
         if room > 0 and self._texts_wait:
             turn.leased = batch.lease(turn.now, room, channel=self._channel)
         self._inputs_since += len(numbered)
-        self._checkpoint(batch, turn.now)
+        if any(isinstance(item, ClockStepped) for item in turn.items):
+            # Rows from before the step and rows from after it do not mix.
+            self._save_all(batch, only=set(self.engine.homes) | self.engine.dirty)
+        else:
+            self._checkpoint(batch, turn.now)
 
     def _append(self, batch: Batch, turn: Turn) -> list[tuple[int, Input]]:
         """Number and store the turn's inputs in their order."""

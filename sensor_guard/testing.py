@@ -230,7 +230,6 @@ class Home:
     ) -> Effects:  # fmt: skip
         """Somebody says something; ``until`` is a span from now."""
         end = self.clock.at + span(until) if until is not None else None
-        self._seq += 0
         return self.feed(Command(f"c{self._seq}", kind, target, by, self.clock.at, note, end, outcome))
 
     def acknowledge(self, rule_id: str, by: str = "worker1") -> Effects:

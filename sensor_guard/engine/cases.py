@@ -89,7 +89,9 @@ class Cases:
         alarm = self.open_alarm(rule_id)
         assert alarm is not None
         answered = alarm.response is Response.ACKNOWLEDGED
-        alarm = replace(alarm, evidence=replace(evidence, count=alarm.evidence.count + 1))
+        # What rose in test mode stays a test, and what rose for real stays real.
+        test, count = alarm.evidence.test, alarm.evidence.count + 1
+        alarm = replace(alarm, evidence=replace(evidence, count=count, test=test))
         changed = happen(alarm, Happening.RECURRED, at, effects)
         self.alarms[alarm.alarm_id] = changed
         effects.alarms[alarm.alarm_id] = changed
@@ -173,6 +175,13 @@ class Cases:
 
     def shift(self, offset: Span) -> None:
         """The wall clock was set: every instant that is still counted from moves with it."""
+        for alarm_id, alarm in self.alarms.items():
+            # Here only, to count from: the journal keeps the times as they were.
+            self.alarms[alarm_id] = replace(
+                alarm,
+                acknowledged_at=None if alarm.acknowledged_at is None else alarm.acknowledged_at + offset,
+                closed_at=None if alarm.closed_at is None else alarm.closed_at + offset,
+            )
         for climb in self.climbs.values():
             climb.base_at += offset
             climb.due_at += offset

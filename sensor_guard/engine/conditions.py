@@ -34,6 +34,10 @@ BATTERY_MARGIN = 5.0
 TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
 
 _METERS = (Kind.POWER, Kind.WATER)
+LEVELS = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
+"""Quantities whose value is what the sensor shows until it says otherwise."""
+METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
+"""Quantities from which power or flow is worked out."""
 
 
 class SensorState:
@@ -85,11 +89,27 @@ class SensorState:
             self.observed = True
 
     def see(self, level: float, at: Instant) -> None:
-        """Take a new level that speaks for the present."""
-        self.level = level
-        self.level_at = at
+        """Take a new level that speaks for the present; one that smoke overtook on arrival only counts as heard."""
+        if self.level_at is None or at >= self.level_at:
+            self.level = level
+            self.level_at = at
         self.fresh_until = at + self.sensor.observed_for
         self.observed = True
+
+    def learn(self, quantity: str, value: float, at: Instant) -> None:
+        """Take a late word that is the newest all the same; the caller knows that it still speaks for the present."""
+        fresh_until = max(self.fresh_until, at + self.sensor.observed_for)
+        if quantity in LEVELS:
+            self.see(value, at)
+        elif quantity in METERED:
+            level = self.metered(quantity, value, at)
+            if level is None:
+                return
+            self.see(level, at)
+        elif self.is_meter:
+            return
+        self.observed = True
+        self.fresh_until = fresh_until
 
     def metered(self, quantity: str, value: float, at: Instant) -> float | None:
         """Turn a meter's energy (Wh) or volume (l) into mean power (W) or flow (l/min); None: cannot say yet.

@@ -4,7 +4,7 @@ from bisect import insort
 from typing import TYPE_CHECKING, NamedTuple
 
 from sensor_guard.engine.conditions import next_edge
-from sensor_guard.model import Effects, Instant, Reading, Span
+from sensor_guard.model import Effects, Instant, Kind, Reading, Span
 
 if TYPE_CHECKING:
     from sensor_guard.engine.home import Home
@@ -40,6 +40,9 @@ def blindness(home: "Home", edge: int, at: Instant, now: Instant, effects: Effec
     if edge == BLIND_BEGINS:
         home.is_blind = True
         home.blind_from = at
+        for state in home.sensors.values():
+            if state.sensor.kind == Kind.SMOKE:
+                state.level = None  # its all-clear may be lost: the next smoke is new smoke
     elif home.is_blind:
         began = home.blind_from if home.blind_from is not None else at
         # The box's own blindness uses up nobody's freshness: a passive sensor is observed for as long as before.

@@ -24,6 +24,7 @@ from sensor_guard.engine.conditions import FAR
 from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import Form, HomePlan, Plan, Rule
 from sensor_guard.model import (
+    DEVICE_TIME,
     GATEWAY,
     ClockStepped,
     Command,
@@ -138,6 +139,8 @@ class Engine:
         if home is None or seq <= self.upto.get(reading.home_id, 0):
             return
         home.advance(self._event_time(home), self.now, effects)
+        if not self.drained and not reading.flags & DEVICE_TIME:
+            home.disprove(reading)
         home.accept(seq, reading, self.now, effects)
         self._touched(reading.home_id, home)
 
@@ -214,9 +217,11 @@ class Engine:
         effects.changed = True
         if item.blind_from is None:
             return
+        # Lost once more before everything had been handed over: what was left of the first gap is gone as well.
+        blind_from = item.blind_from if self.drained else min(item.blind_from, self.frozen_at)
         for home_id, home in self._all(seq):
             if home_id != GATEWAY:
-                elsewhen.blind_between(home, item.blind_from, item.at)
+                elsewhen.blind_between(home, blind_from, item.at)
                 self._touched(home_id, home)
 
     def _link_drained(self, _seq: int, _item: Input, effects: Effects) -> None:
@@ -322,6 +327,9 @@ class Engine:
             else:
                 home.advance(self._event_time(home), self.now, effects)
                 home.apply_plan(home_plan, rules, self.plan.zone, item.at)
+            for watch in home.watches.values():
+                # Another hold, a sensor more or less: what is true may have changed though nobody has spoken.
+                home.evaluate(watch, item.at, self.now, effects)
             self._touched(home_plan.home_id, home)
         for home_id in [home_id for home_id in self.homes if home_id not in names]:
             home = self.homes[home_id]

@@ -14,6 +14,8 @@ from sensor_guard.engine.cases import Cases
 from sensor_guard.engine.conditions import (
     FALSE,
     FAR,
+    LEVELS,
+    METERED,
     TRUE,
     UNKNOWN,
     SensorState,
@@ -24,6 +26,7 @@ from sensor_guard.engine.conditions import (
 from sensor_guard.engine.elsewhen import Pending, put
 from sensor_guard.engine.plan import Form, HomePlan, Rule
 from sensor_guard.model import (
+    DEVICE_TIME,
     KINDS,
     RETAINED,
     Effects,
@@ -34,8 +37,6 @@ from sensor_guard.model import (
     Response,
 )
 
-_LEVEL_OF = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
-_METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
 _EACH_SENSOR = {Form.ABOVE, Form.ACTIVE, Form.IS}
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
@@ -174,7 +175,7 @@ class Home:
         if state is None:
             return
         # A device's clock may run a little ahead: nothing is observed after it was received.
-        at = min(reading.observed_at, reading.received_at)
+        at = min(reading.observed_at, reading.received_at, now)
         if reading.value == 1.0 and reading.quantity in (Quantity.SMOKE, Quantity.PANIC):
             signals.signal(self, state, reading, at, now, effects)
         elif reading.quantity == Quantity.SMOKE and not reading.flags & RETAINED:
@@ -182,8 +183,9 @@ class Home:
         if at < self.at:
             self._late(state, reading, at, now, effects)
             return
-        if not KINDS[state.sensor.kind].urgent:
-            # Smoke and panic have a connection of their own, which is far ahead while the other one still drains.
+        if reading.flags & DEVICE_TIME and not KINDS[state.sensor.kind].urgent:
+            # What carries no time of its own came now, however long it waited in the broker. Smoke and panic have a
+            # connection of their own, which is far ahead while the other one still drains.
             self.max_observed = max(self.max_observed, at)
         item = Pending(at, seq, reading)
         if not self.pending or item > self.pending[-1]:
@@ -227,7 +229,7 @@ class Home:
     ) -> None:
         # A retained message may be weeks old: a retained 1 (open, smoke) may raise; a retained 0 proves nothing, and
         # neither is a sign of life. Where the sensor is observed, its own word is newer.
-        if quantity in _LEVEL_OF and value == 1.0 and not state.observed:
+        if quantity in LEVELS and value == 1.0 and not state.observed:
             state.see(value, at)
             for watch in state.watches:
                 self.evaluate(watch, at, now, effects)
@@ -235,39 +237,54 @@ class Home:
 
     def _lost(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
         """Its own gateway says that the sensor is offline: unseen and silent from now on."""
+        news = not state.is_silent
         state.observed = False
         state.is_silent = True
-        for watch in (*state.watches, *self.silence_watches):
+        for watch in state.watches:
             self.evaluate(watch, at, now, effects)
+        for watch in self.silence_watches if news else ():
+            self._one_more_silent(watch, at, now, effects)
+
+    def disprove(self, reading: Reading) -> None:
+        """Without a time of its own it may be as old as the gap in which it waited: it disproves from there."""
+        state = self.sensors.get(reading.sensor_id)
+        if state is not None and not reading.flags & RETAINED:
+            self._take_back(state, reading.quantity, reading.value, self.at)
 
     def _late(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
-        """Learnt too late to take its place: it takes back what it disproves, nothing else changes."""
+        """Learnt too late to take its place: it takes back what it disproves.
+
+        If it is this sensor's newest word all the same, it speaks for the present from where the home's time stands.
+        """
         quantity, value = reading.quantity, reading.value
         if reading.flags & RETAINED or (quantity == Quantity.LINK and value == 0.0):
             return
-        if state.heard_at is None or at > state.heard_at:
-            self._heard_late(state, at, now, effects)
-        for watch in state.watches:
-            form = watch.condition.form
-            disproves = (
-                (quantity == Quantity.DOOR_OPEN or (quantity in (Quantity.MOTION, Quantity.FLOW_L_MIN) and value > 0.0))
-                if form is Form.QUIET
-                else (form is Form.BELOW and quantity == Quantity.POWER_W and value >= watch.condition.threshold)
-            )
-            if disproves and not watch.is_met:
-                watch.pulse(at)
-
-    def _heard_late(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
-        """It lived then: that takes back as much of its silence."""
+        self._take_back(state, quantity, value, at)
+        if state.heard_at is not None and at <= state.heard_at:
+            return
+        was_silent = state.is_silent
         state.heard_at = at
         state.silent_at = max(state.silent_at, at + state.sensor.observed_for)
-        if state.observed and not state.is_meter:
-            state.fresh_until = max(state.fresh_until, state.silent_at)
-        if state.is_silent and state.silent_at > self.at:
+        if at + state.sensor.observed_for > self.at:
             state.is_silent = False
+            state.learn(quantity, value, at)
+            for watch in state.watches:
+                self.evaluate(watch, self.at, now, effects)
+        if was_silent and not state.is_silent:
             for watch in self.silence_watches:
                 self.evaluate(watch, self.at, now, effects)
-        self.deadline = min(self.deadline, state.silent_at)
+        self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
+
+    def _take_back(self, state: SensorState, quantity: str, value: float, at: Instant) -> None:
+        """Activity at ``at`` takes back the holds that it interrupts; a live alarm stays what it is."""
+        moved = quantity == Quantity.DOOR_OPEN and state.level is not None and value != state.level
+        active = moved or (quantity in (Quantity.MOTION, Quantity.FLOW_L_MIN) and value > 0.0)
+        for watch in state.watches:
+            condition = watch.condition
+            in_use = quantity == Quantity.POWER_W and value >= condition.threshold
+            disproves = active if condition.form is Form.QUIET else condition.form is Form.BELOW and in_use
+            if disproves and not watch.is_met:
+                watch.pulse(at)
 
     def _activity(self, state: SensorState, at: Instant, effects: Effects) -> None:
         for watch in state.watches:
@@ -325,12 +342,15 @@ class Home:
             state.is_silent = True
         if fell_silent:
             for watch in self.silence_watches:
-                was_met = watch.is_met
-                self.evaluate(watch, at, now, effects)
-                alarm = self.cases.open_alarm(watch.rule.rule_id)
-                if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
-                    # Somebody is seeing to the first silent sensor, and another one has gone.
-                    self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
+                self._one_more_silent(watch, at, now, effects)
+
+    def _one_more_silent(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+        was_met = watch.is_met
+        self.evaluate(watch, at, now, effects)
+        alarm = self.cases.open_alarm(watch.rule.rule_id)
+        if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
+            # Somebody is seeing to the first silent sensor, and another one has gone.
+            self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
 
     def evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
         """Look at the sensors again: an open alarm's condition follows what they show, the hold what counts of it."""
@@ -343,8 +363,11 @@ class Home:
             return
         watch.turn(truth, at)
         effects.changed = True
-        if truth is TRUE and not watch.is_signal and not watch.is_met and watch.needs <= watch.counted:
-            self._complete(watch, at, now, effects)
+        if truth is TRUE and not watch.is_signal:
+            if not watch.is_met and watch.needs <= watch.counted:
+                self._complete(watch, at, now, effects)
+            elif watch.is_met and self.cases.open_alarm(watch.rule.rule_id) is None:
+                self.raise_alarm(watch, at, now, effects)  # held back by a mute that ended while it could not be seen
         self.deadline = min(self.deadline, watch.deadline())
 
     def _is_about(self, watch: Watch) -> bool:
@@ -391,12 +414,12 @@ class Home:
 def _is_activity(state: SensorState, quantity: str, value: float, at: Instant) -> bool:
     """Give the sensor its new level; say whether somebody must have been there to cause it."""
     before = state.level
-    if quantity in _LEVEL_OF:
+    if quantity in LEVELS:
         state.see(value, at)
         if quantity == Quantity.DOOR_OPEN:
             return before is not None and value != before
         return quantity == Quantity.FLOW_L_MIN and value > 0.0
-    if quantity in _METERED:
+    if quantity in METERED:
         level = state.metered(quantity, value, at)
         if level is not None:
             state.see(level, at)

@@ -60,12 +60,13 @@ def end_test(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
     home.test_until = 0
     effects.changed = True
     for alarm in home.cases.close_tests(home.test_by, at, effects):
-        closed(home, alarm, at)
         for watch in home.watches_of(alarm.rule_id):
             if watch.is_signal:
                 signals.still_burning(home, watch, at, now, effects)
-            elif watch.truth is TRUE:
-                watch.needs = watch.condition.hold_for
+            elif watch.is_met and watch.truth is TRUE:
+                home.raise_alarm(watch, at, now, effects)
+            else:
+                watch.restart(at)
                 home.deadline = min(home.deadline, watch.deadline())
 
 

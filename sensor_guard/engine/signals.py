@@ -72,8 +72,8 @@ def _cry(home: "Home", watch: Watch, evidence: Evidence, now: Instant, effects: 
     if alarm is None:
         last = cases.last_closed(rule.rule_id)
         closed_at = last.closed_at if last is not None else None
-        if closed_at is not None and (at <= closed_at or (held_on and at < closed_at + SMOKE_REARM)):
-            return  # it belongs to what has been closed
+        if closed_at is not None and held_on and at < closed_at + SMOKE_REARM:
+            return  # the same smoke that was there when somebody closed it
         cases.raise_alarm(rule, at, now, evidence, effects)
         return
     is_smoke = evidence.sensors[0].quantity == Quantity.SMOKE

@@ -40,7 +40,6 @@ def save_home(home: Home) -> Row:
     """Give everything that ``load_home`` needs besides the plan."""
     return {
         "home": [getattr(home, name) for name in _HOME],
-        "kinds": {sensor_id: state.sensor.kind for sensor_id, state in home.sensors.items()},
         "sensors": {sensor_id: [getattr(state, name) for name in _SENSOR] for sensor_id, state in home.sensors.items()},
         "watches": {
             key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for key, watch in home.watches.items()
