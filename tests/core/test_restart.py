@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sensor_guard import core as core_module
 from sensor_guard.errors import JournalError
 from sensor_guard.journal import JournalUnavailableError
-from sensor_guard.model import AlarmOutcome, Command, CommandKind, NotificationState
+from sensor_guard.model import AlarmOutcome, ClockStepped, Command, CommandKind, NotificationState
 from sensor_guard.testing import START, span
 from tests.core.conftest import Box, at, plan
 
@@ -227,3 +227,19 @@ def test_nothing_fires_at_a_start_before_the_link_is_up(box):
     box.step("20h1m")
 
     assert [alarm_id for alarm_id, _, _ in box.alarms()] == ["h1.sensor_silent.20260301T010000Z"]
+
+
+def test_a_box_that_boots_with_its_clock_behind_counts_on_and_rises_at_the_true_time(tmp_path):
+    """No battery for the clock: it says 40 minutes ago, and NTP puts it right later. The hold counts what passed."""
+    box = Box(tmp_path / "journal.db", plan("h1", rules={"electricity_low"}))
+    for n in range(132):  # 11 hours of 3 W
+        box.says(f"{5 * n}m", "h1/power_w/dated", 3)
+    box.off()
+    behind = at("10h15m")  # the true time is 10h55m
+    box.on(behind)
+    box.step(behind, ClockStepped(behind, 40 * MINUTE))
+    for n in range(132, 144):
+        box.says(f"{5 * n}m", "h1/power_w/dated", 3)
+    assert box.alarms() == []
+    box.says("12h", "h1/power_w/dated", 3)
+    assert [alarm_id for alarm_id, _, _ in box.alarms()] == ["h1.electricity_low.20260301T120000Z"]
