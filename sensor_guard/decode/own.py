@@ -54,7 +54,7 @@ class OwnDecoder:
 
 
 def _value(name: str, value: object) -> float:
-    given = number(value, name)
+    given = value if type(value) is float else number(value, name)
     if name in _SWITCHES and given not in {0.0, 1.0}:
         raise DecodeError(RejectReason.OUT_OF_RANGE, f"{name} is {shown(value)}; it is 0 or 1")
     return given

@@ -27,21 +27,23 @@ def observed_at(said: object, received_at: Instant, ahead: Span) -> tuple[Instan
     """
     if said is None:
         return received_at, 0
-    at = _instant(said)
+    at = _instant_of_text(said) if type(said) is str else _instant_of_number(said)
     if at is not None and EARLIEST <= at <= received_at + ahead:
         return at, DEVICE_TIME
     return received_at, BAD_DEVICE_CLOCK
 
 
-def _instant(said: object) -> Instant | None:
-    if type(said) is str:
-        try:
-            if said.endswith("Z"):  # nearly every device; a third of the time of parse_at
-                since = datetime.fromisoformat(said) - _EPOCH
-                return since.days * DAY + since.seconds * SECOND + since.microseconds // 1_000
-            return parse_at(said)
-        except (ValueError, OverflowError):
-            return None
+def _instant_of_text(said: str) -> Instant | None:
+    try:
+        if said.endswith("Z"):  # nearly every device; a third of the time of parse_at
+            since = datetime.fromisoformat(said) - _EPOCH
+            return since.days * DAY + since.seconds * SECOND + since.microseconds // 1_000
+        return parse_at(said)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _instant_of_number(said: object) -> Instant | None:
     if type(said) is int or type(said) is float:
         return round(said if said >= _MILLISECONDS_FROM else said * 1_000)
     return None
