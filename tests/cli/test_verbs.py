@@ -321,3 +321,10 @@ def test_the_schema_and_the_version_are_printed(guard):
     assert guard("--version").out == f"sensor_guard {__version__}\n"
     assert guard("--help").code == 0
     assert "Exit codes" in guard("-h").out
+
+
+def test_without_influxdb_there_is_no_history_to_read(guard):
+    said = guard("history", "h1")
+
+    assert (said.code, said.out) == (1, "")
+    assert "no history to read" in said.err
