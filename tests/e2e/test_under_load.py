@@ -3,7 +3,8 @@
 import threading
 import urllib.request
 
-from simulators.homes import Home
+from sensor_guard.clock import SystemClock
+from sensor_guard.model import DEVICE_TIME, Reading
 from simulators.load import load
 from simulators.publish import Broker as Address
 from simulators.publish import Pace, Publisher
@@ -14,12 +15,9 @@ COUNT = 12_000
 
 
 def test_every_verb_is_answered_while_readings_pour_in(daemons, broker, tmp_path):
-    assert Home  # the load is of the same homes
     rows = [row for home_id in HOMES for row in rows_of(home_id, site="demo")]
     daemon = daemons(rows)
     daemon.start()
-    from sensor_guard.clock import SystemClock  # noqa: PLC0415
-
     clock = SystemClock()
     publisher = Publisher(Address(port=broker.port), lambda home, sensor: topic_of("demo", home, sensor), clock=clock)
     thread = threading.Thread(target=publisher.run, args=(load(HOMES, COUNT, clock), Pace.FLAT), daemon=True)
@@ -29,8 +27,6 @@ def test_every_verb_is_answered_while_readings_pour_in(daemons, broker, tmp_path
     press = Publisher(
         Address(port=broker.port, client_id="button"), lambda home, sensor: topic_of("demo", home, sensor), clock=clock
     )
-    from sensor_guard.model import DEVICE_TIME, Reading  # noqa: PLC0415
-
     now = clock.now()
     press.run([Reading("home-001", "panic", "panic", 1.0, now, now, 1, DEVICE_TIME)], Pace.FLAT)
     (alarm,) = daemon.until(daemon.alarms)
