@@ -66,7 +66,6 @@ def shift(home: "Home", offset: Span) -> None:
     home.at += offset
     home.max_observed += offset
     home.pending = [item._replace(at=item.at + offset) for item in home.pending]
-    home.heard_at = _moved(home.heard_at, offset)
     home.blind_from = _moved(home.blind_from, offset)
     home.test_until = home.test_until + offset if home.test_until else 0
     for state in home.sensors.values():

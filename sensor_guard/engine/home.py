@@ -51,7 +51,6 @@ class Home:
         "blind_from",
         "cases",
         "deadline",
-        "heard_at",
         "home_id",
         "is_away",
         "is_blind",
@@ -72,7 +71,6 @@ class Home:
         self.home_id = plan.home_id
         self.at: Instant = since
         self.max_observed: Instant = since
-        self.heard_at: Instant | None = None
         self.is_away = False
         self.away_until: Instant = FAR
         self.muted_until: dict[str, Instant] = {}
@@ -207,7 +205,6 @@ class Home:
         if quantity == Quantity.LINK and value == 0.0:
             self._lost(state, at, now, effects)
             return
-        self.heard_at = at
         state.hear(at)
         if quantity == Quantity.BATTERY_PCT:
             state.battery = value

@@ -32,7 +32,7 @@ _SENSOR = ("level", "level_at", "heard_at", "fresh_until", "observed", "silent_a
 _WATCH = ("run_from", "counted", "since", "blind", "blind_from", "is_met", "needs", "suspended", "window_ends_at",
           "fault_active", "fault_detail")  # fmt: skip
 _CLIMB = ("base_at", "step", "due_at", "remind_at", "count", "told")
-_HOME = ("at", "max_observed", "heard_at", "is_away", "away_until", "muted_until", "test_until", "test_by", "is_blind",
+_HOME = ("at", "max_observed", "is_away", "away_until", "muted_until", "test_until", "test_by", "is_blind",
          "blind_from")  # fmt: skip
 
 
