@@ -1,6 +1,6 @@
 """The body of the one loop: a turn takes what has arrived, stores it, decides, and stores what follows, in one commit.
 
-No thread, no clock, no socket: app.py turns it, the command line turns it once where no daemon runs, and a test turns
+No thread, no clock, no socket: line.py turns it, the command line turns it once where no daemon runs, and a test turns
 it as it likes. What may be acknowledged, sent and answered is handed back only when it is on disk.
 """
 

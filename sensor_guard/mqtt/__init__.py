@@ -1,4 +1,4 @@
-"""MQTT in, over two connections. app.py owns their threads."""
+"""MQTT in, over two connections. parts.py owns their threads."""
 
 from sensor_guard.mqtt.access import Access
 from sensor_guard.mqtt.lane import Before, Topics

@@ -1,4 +1,4 @@
-"""One connection to the broker, opened again and again. A thread of app.py turns it; paho starts none of its own.
+"""One connection to the broker, opened again and again. A thread of parts.py turns it; paho starts none of its own.
 
 Everything of paho happens on that thread. Other threads may only ``acknowledge``, ``wake`` and ``stop``: they leave a
 note and wake the poll. A turn never raises: an exception would end the thread, and with it the smoke alarms, while the

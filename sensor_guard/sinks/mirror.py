@@ -1,7 +1,7 @@
 """Follows the journal with a cursor and hands its rows to a sink, whatever the sink does.
 
-Owns no thread: app.py calls ``step`` in a loop and waits as long as it says. The cursor moves only after the sink has
-stored the rows, so a crash repeats a write and never leaves one out; the sink stores a row twice as once.
+Owns no thread: parts.py calls ``step`` in a loop and waits as long as it says. The cursor moves only after the sink
+has stored the rows, so a crash repeats a write and never leaves one out; the sink stores a row twice as once.
 
 What happens to a write that fails (``SinkFailure``):
 

@@ -1,4 +1,4 @@
-"""The subscriber as app.py runs it, a device that publishes, and waits with a deadline instead of sleeps."""
+"""The subscriber as parts.py runs it, a device that publishes, and waits with a deadline instead of sleeps."""
 
 import threading
 import time

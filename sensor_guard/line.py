@@ -1,0 +1,124 @@
+"""The loop's body: what has arrived is stored and decided; then, and only then, acknowledged, sent and answered.
+
+``app`` turns it with what the inbox gives; a simulation turns it with what its world gives. It starts no thread and
+opens nothing: whoever makes it hands it the parts (``Standing``) and a way to wait.
+"""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from sensor_guard.clock import Clock
+from sensor_guard.core import Core, Turn
+from sensor_guard.inbox import Event
+from sensor_guard.journal import JournalUnavailableError
+from sensor_guard.model import ClockStepped
+from sensor_guard.standing import Standing
+
+WAIT_LIMIT = 1.0
+"""Seconds that the loop sleeps at most, so that a step of the clock is noticed within one."""
+RETRY_COMMIT = 1.0
+"""Seconds between two tries of a commit that the disk refused."""
+
+log = structlog.get_logger(__name__)
+
+
+class Line:
+    """See the module.
+
+    Args:
+        core: journal and engine.
+        standing: the parts, as far as there are any: who is acknowledged to, who sends.
+        clock: ditto.
+        pause: waits so many real seconds, or until the daemon is to stop: True then (``threading.Event.wait``).
+        turned: called after every turn, and after every failed try of a commit: the loop lives.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        standing: Standing,
+        clock: Clock,
+        *,
+        pause: Callable[[float], bool],
+        turned: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.core = core
+        self.standing = standing
+        self.clock = clock
+        self.wakes: list[Callable[[], None]] = []
+        """Called when something new is on disk: the workers that wait for it."""
+        self._pause = pause
+        self._turned = turned
+
+    def step(self, events: Sequence[Event]) -> bool:
+        """Take one turn with what has arrived; False when the daemon was stopped before it was on disk."""
+        offset, now = self.clock.stepped(), self.clock.now()
+        if offset:
+            log.warning("clock.stepped", offset_ms=offset)
+            if not self._turn(self.core.turn([ClockStepped(now - offset, offset)], now)):
+                return False
+            if self.standing.worker is not None:
+                self.standing.worker.shift(offset)
+        if not self._turn(self.core.turn(events, now)):
+            return False
+        self._turned()
+        return True
+
+    def wait(self) -> float:
+        """Say for how many real seconds there is nothing to do unless something arrives."""
+        now, worker = self.clock.now(), self.standing.worker
+        due = self.core.next_due(room_at=worker.room_at(now) if worker is not None else now)
+        if due is None:
+            return WAIT_LIMIT
+        return min(WAIT_LIMIT, max(0.0, (due - now) / 1_000 / self.clock.factor))
+
+    def end(self) -> None:
+        """Write one last checkpoint, so that the next start replays nothing."""
+        try:
+            self.core.checkpoint_all(self.clock.now())
+        except JournalUnavailableError as error:
+            # Nothing is lost: the next start replays a little more.
+            log.warning("checkpoint.failed", reason=str(error))
+
+    def _turn(self, turn: Turn) -> bool:
+        """Commit a turn, however long it takes, and only then acknowledge, send and answer.
+
+        False only when the daemon is stopped before that: nothing was acknowledged, so the broker keeps it.
+        """
+        if not self._commit(turn):
+            return False
+        messages = turn.messages()
+        if messages and self.standing.subscriber is not None:
+            self.standing.subscriber.ack(messages)
+        if turn.leased:
+            assert self.standing.worker is not None
+            for notification in turn.leased:
+                self.standing.worker.submit(notification)
+        for reply, answer in turn.answers:
+            reply(answer)
+        if turn.items or turn.leased:
+            for wake in self.wakes:
+                wake()
+        return True
+
+    def _commit(self, turn: Turn) -> bool:
+        """Commit until the disk takes it; False only when the daemon is stopped before that."""
+        failed, counters = False, self.standing.counters
+        while True:
+            started = self.clock.monotonic()
+            worker = self.standing.worker
+            try:
+                self.core.commit(turn, room=worker.room(turn.now) if worker is not None else 0)
+            except JournalUnavailableError as error:
+                if not failed:
+                    log.error("commit.failed", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code
+                failed = True
+                self._turned()  # a full disk is no reason to be restarted: nothing is lost while we wait
+                if self._pause(RETRY_COMMIT):
+                    return False
+                continue
+            counters.commit_ms_max = max(counters.commit_ms_max, (self.clock.monotonic() - started) * 1_000)
+            if failed:
+                log.info("commit.recovered")
+            return True

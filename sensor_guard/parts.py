@@ -1,0 +1,150 @@
+"""How each part of the daemon is made from the configuration and the journal, and how its thread is kept turning.
+
+Every part's thread loops one ``step(now)``, which says for how many seconds there is nothing to do. What a part has to
+say goes into the inbox.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from socketserver import BaseServer
+from typing import TextIO
+
+import structlog
+
+from sensor_guard.clock import Clock
+from sensor_guard.config import Config, has_secret, read_secret
+from sensor_guard.health import Heartbeats
+from sensor_guard.inbox import Inbox, Work
+from sensor_guard.journal import AlarmStep, Journal, Reader
+from sensor_guard.model import DAY, Fault, Instant, NotificationState, Quarantined, Reading
+from sensor_guard.mqtt import Access, Before, Subscriber, Topics
+from sensor_guard.notify import NOTIFIERS
+from sensor_guard.notify.worker import SmsWorker
+from sensor_guard.pipe import PipeSubscriber
+from sensor_guard.sinks import SINKS
+from sensor_guard.sinks.mirror import DeadLetter, Mirror
+
+STOP_WITHIN = 4.0
+"""Seconds that the workers have to end; what is `sending` after that is `ambiguous` at the next start."""
+
+log = structlog.get_logger(__name__)
+
+
+class Threads:
+    """Starts the threads, wakes them, and ends them in reverse order of start."""
+
+    def __init__(self, stack: ExitStack, stopping: threading.Event, clock: Clock, beats: Heartbeats) -> None:
+        self._stack, self._stopping, self._clock, self._beats = stack, stopping, clock, beats
+
+    def loop(self, name: str, step: Callable[[Instant], float]) -> Callable[[], None]:
+        """Loop ``step`` on a thread of its own until the daemon stops; give what wakes it early."""
+        wake = threading.Event()
+
+        def body() -> None:
+            while not self._stopping.is_set():
+                self._beats.beat(name, self._clock.monotonic())
+                wake.clear()
+                try:
+                    wait = step(self._clock.now()) / self._clock.factor
+                except Exception:
+                    # A fault of one part must not end its thread unseen; the others go on.
+                    log.exception("thread.failed", thread=name)
+                    wait = 5.0
+                if wait > 0:
+                    wake.wait(min(wait, 10.0))
+
+        def end() -> None:
+            self._stopping.set()
+            wake.set()
+            thread.join(STOP_WITHIN)
+
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread.start()
+        self._stack.callback(end)
+        return wake.set
+
+    def serve(self, name: str, server: BaseServer) -> None:
+        """Let a server answer until the daemon stops."""
+        threading.Thread(target=server.serve_forever, name=name, daemon=True).start()
+        self._stack.callback(server.server_close)
+        self._stack.callback(server.shutdown)
+
+    def subscribe(self, subscriber: Subscriber | PipeSubscriber) -> None:
+        """Turn the connections."""
+        for name, body in subscriber.start():
+            threading.Thread(target=body, name=name, daemon=True).start()
+        self._stack.callback(subscriber.stop)
+
+
+def make_subscriber(
+    config: Config, topics: Topics, inbox: Inbox, clock: Clock, before: Before, messages: TextIO | None
+) -> Subscriber | PipeSubscriber:
+    """Give what brings the messages. ``messages``: lines of a capture instead of a broker."""
+    if messages is not None:
+        return PipeSubscriber(messages, inbox, clock)
+    settings = config.settings
+    password = (lambda: read_secret("mqtt_password")) if has_secret("mqtt_password") else None
+    return Subscriber(Access(settings.mqtt, settings.gateway, password), topics, inbox, clock, before)
+
+
+def make_worker(config: Config, journal: Journal, inbox: Inbox, now: Instant) -> SmsWorker:
+    """Give what sends the texts; it goes on with those that the last process had under way."""
+    notifiers = config.settings.notifiers
+    notifier = NOTIFIERS[notifiers.order[0]](notifiers, lambda: read_secret("twilio_auth_token"))
+    worker = SmsWorker(notifier, config, report=inbox.put, tell=inbox.put)
+    for recipient_id, at in journal.texts_tried_since(now - DAY):
+        worker.remember(recipient_id, at)
+    for notification in journal.outbox_open():
+        if notification.state in (NotificationState.ACCEPTED, NotificationState.AMBIGUOUS):
+            worker.adopt(notification)
+    return worker
+
+
+def make_mirror(config: Config, journal: Journal, inbox: Inbox, now: Instant) -> Mirror | None:
+    """Give what copies the journal into InfluxDB, None where none is configured."""
+    influx, cursor = config.settings.sinks.influxdb, journal.cursor("influxdb")
+    with journal.batch(now) as batch:
+        if influx is None:
+            batch.delete_cursor("influxdb")  # pruning would wait for it for ever
+            return None
+        batch.save_cursor("influxdb", cursor or 0)
+
+    def save_cursor(seq: int) -> None:
+        inbox.put(Work(lambda batch: batch.save_cursor("influxdb", seq)))
+
+    def bury(letter: DeadLetter) -> None:
+        row = Quarantined(f"influxdb/{letter.seq}", letter.line.encode(), "refused", letter.detail, letter.at)
+        inbox.put(Work(lambda batch: batch.quarantine([row])))
+
+    def tell(fault: Fault) -> None:
+        inbox.put(fault)
+
+    return Mirror(
+        SINKS["influxdb"](influx, lambda: read_secret("influxdb_token")),
+        _JournalSource(config.settings.journal.path),
+        cursor=cursor or 0,
+        save_cursor=save_cursor,
+        bury=bury,
+        report=tell,
+    )
+
+
+class _JournalSource:
+    """The journal as the mirror sees it: a reader of its own, opened on the mirror's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: Reader | None = None
+
+    def rows_after(self, cursor: int, limit: int) -> Sequence[tuple[int, Reading | AlarmStep]]:
+        return self._open().rows_after(cursor, limit)
+
+    def head(self) -> int:
+        return self._open().head()
+
+    def _open(self) -> Reader:
+        if self._reader is None:
+            self._reader = Reader.open(self._path)
+        return self._reader
