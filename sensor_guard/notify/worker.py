@@ -1,8 +1,8 @@
 """Sends what the outbox has leased, finds out what became of it, and reports it; decides when and how often.
 
 Owns no thread: parts.py calls ``step`` in a loop and waits as long as it says, or until something is submitted. Each
-step makes at most one call to the channel. One lease is at most one attempt: a text that must be sent again goes back to
-the outbox as pending, and comes again with its next attempt on disk.
+step makes at most one call to the channel. One lease is at most one attempt: a text that must be sent again goes back
+to the outbox as pending, and comes again with its next attempt on disk.
 
 What happens to a text that is submitted:
 
