@@ -90,12 +90,16 @@ def _convert(options: argparse.Namespace) -> int:
             yield reading
 
     count = write_replay(options.out, watched())
-    rows = rows_seen(seen.values(), expect_every=recording.expect_every, site=options.site)
-    _write_lists(options, rows, sorted({row.home for row in rows}))
     for line in report.lines():
         print(line, file=sys.stderr)
+    if not count:
+        options.out.unlink()  # an empty file would look like a recording in which nothing happens
+        print(f"{options.folder}: no readings; nothing was written", file=sys.stderr)
+        return 1
+    rows = rows_seen(seen.values(), expect_every=recording.expect_every, site=options.site)
+    _write_lists(options, rows, sorted({row.home for row in rows}))
     print(f"{options.out}: {count} readings", file=sys.stderr)
-    return 0 if count else 1
+    return 0
 
 
 class _Source(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import structlog
 import typer
 
-from sensor_guard.clock import SystemClock, local_time, parse_at
+from sensor_guard.clock import SystemClock, format_at, local_time, parse_at
 from sensor_guard.config import Config, load, parse_span, plan_from_text, service_environment
 from sensor_guard.control import DaemonAbsentError, ask
 from sensor_guard.core import Core
@@ -37,6 +37,8 @@ class Exit(IntEnum):
     CONFIG = 78  # EX_CONFIG
 
 
+_TIMES = ("at", "since", "now", "until")
+
 ConfigPath = Annotated[
     Path | None,
     typer.Option(
@@ -54,8 +56,19 @@ def fail(text: str, code: Exit) -> NoReturn:
 
 
 def say_json(value: object) -> None:
-    """Print one JSON value on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+    """Print one JSON value on one line; every time in it as ISO 8601 in UTC."""
+    typer.echo(json.dumps(_readable(value), ensure_ascii=False, default=str))
+
+
+def _readable(value: object, name: str = "") -> object:
+    """Write instants as ISO 8601: whole numbers under a name that says a time. Spans stay whole milliseconds."""
+    if isinstance(value, dict):
+        # What is muted is keyed by rule: the name that says a time is the one above.
+        return {key: _readable(part, name if name == "muted_until" else str(key)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(part, name) for part in value]
+    is_time = name in _TIMES or name.endswith(("_at", "_until", "_since"))
+    return format_at(value) if is_time and type(value) is int else value
 
 
 def config_path(path: Path | None) -> Path:

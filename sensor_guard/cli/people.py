@@ -172,6 +172,9 @@ def alarm(alarm: Alarm, config: ConfigPath = None, as_json: AsJson = False) -> N
     for step in answer["trail"]:
         if step["what"] == "notification":
             continue  # told above, with names
+        if step["what"] == "refusal":
+            typer.echo(f"  {when(step['at'], loaded)}  REFUSED, nothing was changed: {step['note']}")
+            continue
         change = f"{step['before']} > {step['after']}" if step["before"] else step["after"]
         by = f"  by {step['actor_id']}" if step["actor_id"] else ""
         typer.echo(f"  {when(step['at'], loaded)}  {step['what']}: {change}  {step['reason']}{by}  {step['note']}")
@@ -191,8 +194,11 @@ def homes(config: ConfigPath = None, as_json: AsJson = False) -> None:
 def _home_line(home: Json, loaded: Config) -> str:
     language = loaded.settings.language
     batteries = [s for s in home["sensors"] if s["battery_pct"] is not None and s["battery_pct"] < 15]
+    # Which sensors, where it is not all of them: that is what somebody goes there for.
+    unseen = [s["sensor_id"] for s in home["sensors"] if not s["observed"]] if home["blind"] == "partly" else []
     notes = [
-        f"{_BLIND[language][home['blind']]} ({when(home['blind_since'], loaded, never='never heard')})"
+        f"{_BLIND[language][home['blind']]} {' '.join(unseen)}".rstrip()
+        + f" ({when(home['blind_since'], loaded, never='never heard')})"
         if home["blind"] != "no"
         else "",
         f"away until {when(home['away_until'], loaded)}" if home["away"] else "",

@@ -13,6 +13,9 @@ from sensor_guard.model import Command, CommandKind, Instant, Transition
 NOTE_LIMIT = 2_000
 """Longest note in characters; the command as it came is in the events."""
 
+_COMMANDS_KEPT = 1_000
+"""More than a batch can hold."""
+
 _ANSWERS = (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE)
 
 _INSERT = """
@@ -55,6 +58,7 @@ class Trail:
         self._numbers = numbers
         self.batch_seq = 0
         self.now: Instant = 0
+        self._alarm_of: dict[str, str] = {}  # command_id -> alarm_id, of the newest few commands
 
     def transitions(self, transitions: Sequence[Transition]) -> None:
         """Add the steps of alarms."""
@@ -74,6 +78,9 @@ class Trail:
         if command.kind in _ANSWERS:
             named = self._db.execute("SELECT alarm_id FROM alarms WHERE alarm_id = ?", (storable(command.target_id),))
             alarm_id = (named.fetchone() or ("",))[0]
+        if len(self._alarm_of) >= _COMMANDS_KEPT:
+            self._alarm_of.clear()  # none of them was refused: a refusal comes in the batch of its command
+        self._alarm_of[command.command_id] = alarm_id
         self._add(
             alarm_id,
             (What.COMMAND, command.command_id, command.target_id, command.kind),
@@ -84,8 +91,9 @@ class Trail:
         )
 
     def refusal(self, command_id: str, why: str) -> None:
-        """Add that a command could not be carried out."""
-        self._add("", (What.REFUSAL, command_id, "", ""), self.now, reason="refused", note=why)
+        """Add that a command of this batch could not be carried out, to the alarm that it named."""
+        alarm_id = self._alarm_of.pop(command_id, "")
+        self._add(alarm_id, (What.REFUSAL, command_id, "", ""), self.now, reason="refused", note=why)
 
     def notification(
         self, alarm_id: str, notification_id: str, before: str, after: str, *, at: Instant, reason: str = ""

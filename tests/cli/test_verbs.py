@@ -7,6 +7,7 @@ import pytest
 
 from sensor_guard import __version__
 from sensor_guard.cli.output import until_text
+from sensor_guard.cli.people import _home_line
 from sensor_guard.clock import parse_at
 from sensor_guard.config import load
 from sensor_guard.control import ControlServer
@@ -37,8 +38,31 @@ def test_an_alarm_is_answered_and_closed_and_shown_with_its_steps(guard, pressed
 
     shown = guard("alarm", pressed).out
     assert "on my way (uid" in shown
+    assert f"REFUSED, nothing was changed: {pressed} was already answered by wang" in shown
     assert "closed" in shown
-    assert guard("alarm", pressed, "--json").json["alarm"]["outcome"] == "helped"
+    machine = guard("alarm", pressed, "--json").json
+    assert machine["alarm"]["outcome"] == "helped"
+    assert [step["reason"] for step in machine["trail"] if step["what"] == "refusal"] == ["refused"]
+
+
+def test_json_tells_every_time_as_iso_8601(guard, pressed):
+    stamp = pressed.rpartition(".")[2]
+    (alarm,) = guard("alarms", "--json").lines
+    assert alarm["raised_at"].replace("-", "").replace(":", "") == stamp
+    assert alarm["evidence"]["since"] == alarm["raised_at"]
+    assert alarm["evidence"]["observed_for"] == 0  # a span, in ms
+    assert guard("mute", "battery_low", "--until", "3d", "--reason", "x", "--by", "wang").code == 0
+    (h1, _) = guard("homes", "--json").lines
+    assert h1["muted_until"]["battery_low"].endswith("Z")
+
+
+def test_the_list_of_homes_names_the_sensors_that_cannot_be_seen(guard, pressed, folder):
+    (h1, _) = guard("homes", "--json").lines
+    seen = [{**sensor, "observed": sensor["sensor_id"] == "panic"} for sensor in h1["sensors"]]
+    partly = {**h1, "blind": "partly", "blind_since": None, "last_sign_at": None, "sensors": seen}
+    config = load(folder / "config.yaml")
+    assert "partly blind motion (never heard)" in _home_line(partly, config)
+    assert "BLIND (never heard)" in _home_line({**partly, "blind": "yes"}, config)
 
 
 def test_the_code_of_a_text_names_the_alarm(guard, pressed, folder):

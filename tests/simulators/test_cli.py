@@ -69,6 +69,16 @@ def test_convert_writes_a_recording_and_says_what_it_dropped(tmp_path, capsys):
     assert ",toilet,,own,7d," in (tmp_path / "homes.csv").read_text()
 
 
+def test_convert_leaves_no_empty_file_behind(tmp_path, capsys):
+    folder, out = tmp_path / "recorded", tmp_path / "water.csv"
+    folder.mkdir()
+    for file in RECORDED.glob("*.csv"):
+        (folder / file.name).write_text("")
+    assert main(["convert", "weusedto", str(folder), "--out", str(out)]) == 1
+    assert "no readings; nothing was written" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_publish_brings_a_file_to_a_broker(tmp_path, broker, capsys):
     out, ledger = tmp_path / "day.csv", tmp_path / "ledger.tsv"
     main(["simulate", "--homes", "1", "--days", "1", "--out", str(out), "--homes-file", f"{tmp_path}/homes.csv"])
