@@ -4,13 +4,16 @@
 
 One mosquitto per measurement, the same messages, interleaved rounds: the ratio counts, not the figures. The messages
 wait in the subscriber's session before it starts, so that the publisher costs nothing meanwhile; time runs from the
-first message to the last acknowledgement. Then the engine alone: virtual days a second for the same homes.
+first message to the last acknowledgement. The broker's own limit is what mosquitto_sub, in C, takes of the same backlog
+from its start to its end.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -24,10 +27,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from sensor_guard.clock import SystemClock
-from sensor_guard.config import plan_for_unknown_homes
 from sensor_guard.control import DaemonAbsentError, ask
-from sensor_guard.replay import Replay
-from simulators.homes import Home, live
 from simulators.load import load
 from simulators.publish import Broker as Address
 from simulators.publish import Pace, Publisher
@@ -35,16 +35,15 @@ from simulators.roster import rows_of, topic_of
 from tests.e2e.daemon import Daemon
 from tests.fakes.broker import Broker
 
-DAY = 86_400_000
 
-
-def main() -> int:
-    """Measure and print a table."""
-    options = _options()
-    rates: dict[str, list[float]] = {"bare paho": [], "sensor_guard": []}
-    cpu: dict[str, list[float]] = {"bare paho": [], "sensor_guard": []}
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print a table; with --json one line for machines."""
+    options = _options(arguments)
+    ways = (("mosquitto_sub", _limit), ("bare paho", _bare), ("sensor_guard", drain))
+    rates: dict[str, list[float]] = {name: [] for name, _ in ways}
+    cpu: dict[str, list[float]] = {name: [] for name, _ in ways}
     for number in range(options.rounds):
-        for name, measure in (("bare paho", _bare), ("sensor_guard", drain)):
+        for name, measure in ways:
             print(f"round {number + 1} of {options.rounds}: {name} ...", file=sys.stderr, flush=True)
             seconds, cpu_seconds = measure(options.count, options.homes)
             rates[name].append(options.count / seconds)
@@ -55,19 +54,23 @@ def main() -> int:
     for name, values in rates.items():
         spread = f"{statistics.median(values):,.0f} [{min(values):,.0f}-{max(values):,.0f}]"
         print(f"{name:14}{spread:>34}{statistics.median(cpu[name]):>20.0f}")
-    ratio = statistics.median(rates["sensor_guard"]) / statistics.median(rates["bare paho"])
-    print(f"whole line / bare paho: {ratio:.2f}")
-    _replay(options.homes, options.days)
+    ours = statistics.median(rates["sensor_guard"])
+    ratios = {name: ours / statistics.median(values) for name, values in rates.items() if name != "sensor_guard"}
+    print("whole line / " + ", / ".join(f"{name}: {ratio:.2f}" for name, ratio in ratios.items()))
+    if options.json:
+        costs = {name: round(statistics.median(values), 1) for name, values in cpu.items()}
+        speeds = {name: round(statistics.median(values)) for name, values in rates.items()}
+        print(json.dumps({"rates": speeds, "cpu_per_million": costs, "ratios": ratios}))
     return 0
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.line", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--homes", type=int, default=1_000)
-    parser.add_argument("--days", type=float, default=0.25, help="virtual days of the replay")
-    return parser.parse_args()
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
 
 
 def _names(homes: int) -> list[str]:
@@ -83,6 +86,21 @@ def _fill(port: int, count: int, homes: int) -> None:
     tally = publisher.run(load(_names(homes), count, clock), Pace.FLAT)
     if not tally.is_complete:
         raise SystemExit(f"the broker did not take everything: {tally}")
+
+
+def _limit(count: int, homes: int) -> tuple[float, float]:
+    """Let the broker's own subscriber take the backlog and throw it away."""
+    with Broker("allow_anonymous true", "max_queued_bytes 0") as broker:
+        words = [
+            "mosquitto_sub", "-p", str(broker.port), "-V", "mqttv5", "-i", "limit", "-c", "-x", "3600", "-q", "1",
+            "-t", "guard/#", "-D", "CONNECT", "receive-maximum", "500",
+        ]  # fmt: skip
+        subprocess.run([*words, "-E"], check=True, timeout=30)
+        _fill(broker.port, count, homes)
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([*words, "-C", str(count)], check=True, timeout=300, stdout=subprocess.DEVNULL)
+        ended, after = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended - began, _cpu(after) - _cpu(before)
 
 
 def _bare(count: int, homes: int) -> tuple[float, float]:
@@ -170,22 +188,6 @@ def _cpu(usage: resource.struct_rusage) -> float:
 def _cpu_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _replay(homes: int, days: float) -> None:
-    """The engine alone, on simulated residents."""
-    start = 1_772_323_200_000
-    residents = [Home(name) for name in _names(homes)]
-    readings = list(live(residents, start, start + round(days * DAY)))
-    plan = plan_for_unknown_homes({(r.home_id, r.sensor_id, r.quantity) for r in readings})
-    begun = time.perf_counter()
-    outcome = Replay(plan, lambda _transition, _alarm: None).run(readings)
-    seconds = time.perf_counter() - begun
-    print(
-        f"replay without the store: {homes} homes, {outcome.readings:,} readings of {days:g} virtual days in"
-        f" {seconds:.1f} s: {outcome.readings / seconds:,.0f} readings/s, {days / seconds:.3f} virtual days/s"
-        f" at {outcome.readings / homes / days:.0f} readings a home and day"
-    )
 
 
 if __name__ == "__main__":
