@@ -91,6 +91,7 @@ class MqttSettings(Strict):
     keepalive: Annotated[Span, Between("10s", "1h")] = 30 * SECOND
     session_expiry: Annotated[Span, Between("1h", "365d")] = 14 * DAY
     receive_maximum: Annotated[int, Field(ge=10, le=65_535)] = 500
+    buffered: bool = True
     tls: TlsSettings | None = None
 
 

@@ -1,6 +1,7 @@
 """How a connection to the broker is opened: who we are, what we ask for, TLS. Everything that paho wants to be told."""
 
 import json
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sensor_guard.clock import format_at
 from sensor_guard.config.settings import MqttSettings, TlsSettings
 from sensor_guard.model import SECOND, Instant
+from sensor_guard.mqtt.wire import Wire
 
 CONNECT_WITHIN = 5.0
 """Real seconds for TCP, and again for the TLS handshake."""
@@ -75,7 +77,7 @@ def open_client(
         ConfigError: the password cannot be read.
     """
     settings = access.settings
-    client = paho.Client(
+    client = (_BlockClient if settings.buffered else paho.Client)(
         CallbackAPIVersion.VERSION2,
         client_id,
         # 3.1.1 says it here; MQTT 5 says it in connect(), whose default would wipe the session at every start.
@@ -110,6 +112,16 @@ def subscribe(client: paho.Client, filters: list[Filter], *, is_v5: bool) -> int
         options = [(each.topic, SubscribeOptions(qos=each.qos, retainHandling=each.retained)) for each in filters]
         return client.subscribe(options)[1]
     return client.subscribe([(each.topic, each.qos) for each in filters])[1]
+
+
+class _BlockClient(paho.Client):
+    """paho over a ``Wire``. It leans on one name that paho does not promise: a test pins it, ``mqtt.buffered`` ends it."""
+
+    def _create_socket(self) -> Wire:  # type: ignore[override]
+        """Connect as paho does, and put a Wire in between."""
+        sock = super()._create_socket()
+        assert isinstance(sock, socket.socket), "neither websockets nor a proxy are ever asked for"
+        return Wire(sock, is_v5=self.protocol == MQTTProtocolVersion.MQTTv5)
 
 
 class _TlsSocket(ssl.SSLSocket):

@@ -24,6 +24,7 @@ from sensor_guard.errors import SensorGuardError
 from sensor_guard.model import SECOND, Instant, Message
 from sensor_guard.mqtt.access import Access, Filter, open_client, subscribe
 from sensor_guard.mqtt.handler import Handler
+from sensor_guard.mqtt.wire import KEPT_BYTES, MalformedError, Publish, Wire
 
 BACK_OFF = (0.25, 8.0)
 """Real seconds, first and longest: a broker that has come back is found within 10 s (paho's own limit is 120 s)."""
@@ -40,12 +41,11 @@ name server again and again."""
 UNACKNOWLEDGED_LIMIT = 2_000
 """Beyond so many messages without acknowledgement the socket is not read on. The receive maximum should keep it far
 below, but mosquitto 2.0.11 sends as many again for every acknowledgement once a session has a backlog."""
+LEFT_OUT_FOR = 30.0
+"""Real seconds after which a connection is opened anew so that a message comes again that could not be taken."""
 BURST = 200
 """Packets read before acknowledgements are sent and deadlines looked at."""
 _FILTERS_AT_ONCE = 100
-KEPT_BYTES = 4_097
-"""Payloads are cut here: one byte more than a decoder takes, so that it sees that it was too much."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -75,6 +75,7 @@ class Connection:
         self._handled = 0
         self._unacknowledged = 0
         self._has_paused = False
+        self._left_out_real: float | None = None
         self._said_real = 0.0
         self._last_words: int | None = None
         self._is_begun = False
@@ -84,6 +85,9 @@ class Connection:
         self._waker, self._wakee = socket.socketpair()
         self._waker.setblocking(False)
         self._wakee.setblocking(False)
+        self._poller = select.poll()
+        self._poller.register(self._wakee, select.POLLIN)
+        self._polled: int | None = None
 
     # -- from any thread ------------------------------------------------------------------------------------------
 
@@ -145,13 +149,22 @@ class Connection:
                 self._connect()
             self._handler.turned(self._clock.now())
             return
-        self._exchange(client, timeout)
+        try:
+            self._exchange(client, timeout)
+        except MalformedError as error:
+            self._drop(f"malformed packet: {error}")
+            return
+        except OSError as error:
+            self._drop(f"{type(error).__name__}: {error}")
+            return
         if self._client is None:
             return
         if client.socket() is None:
             self._drop(self._reason or "connection lost")
         elif (self._waiting_subacks or not self.is_up) and self._clock.monotonic() > self._answer_by:
             self._drop("no answer from the broker")
+        elif self._left_out_real is not None and self._clock.monotonic() - self._left_out_real > LEFT_OUT_FOR:
+            self._drop("a message could not be taken")
         else:
             self._handler.turned(self._clock.now())
 
@@ -166,23 +179,29 @@ class Connection:
             self._keep_alive(client)
         elif not is_readable:
             self._has_paused = False
-        if client.want_write():
-            client.loop_write()
         if not self._has_paused:  # the answer to the last PINGREQ may still stand behind what we have not read
             client.loop_misc()  # PINGREQ, and the time-out of its answer
+        if client.want_write():
+            client.loop_write()
+        wire = _wire(client)
+        if wire is not None:
+            wire.flush()
 
     def _poll(self, client: paho.Client | None, timeout: float) -> bool:
         """Wait for the socket, or for ``wake``; say whether there is something to read."""
-        poller = select.poll()
-        poller.register(self._wakee, select.POLLIN)
         sock = client.socket() if client is not None else None
         if client is not None and sock is not None:
             wanted = select.POLLIN if self._unacknowledged < UNACKNOWLEDGED_LIMIT else 0
-            if wanted and isinstance(sock, ssl.SSLSocket) and sock.pending():
-                return True  # already decrypted: the kernel knows nothing of it
-            poller.register(sock, wanted | (select.POLLOUT if client.want_write() else 0))
+            wire = _wire(client)
+            behind = sock if isinstance(sock, ssl.SSLSocket) else wire
+            if wanted and behind is not None and behind.pending():
+                return True  # read or decrypted already: the kernel knows nothing of it
+            has_output = client.want_write() or (wire is not None and wire.has_output)
+            self._watch(sock.fileno(), wanted | (select.POLLOUT if has_output else 0))
+        else:
+            self._watch(None, 0)
         readable = False
-        for descriptor, flags in poller.poll(timeout * 1_000):
+        for descriptor, flags in self._poller.poll(timeout * 1_000):
             if descriptor == self._wakee.fileno():
                 with contextlib.suppress(BlockingIOError):
                     self._wakee.recv(4_096)
@@ -190,20 +209,53 @@ class Connection:
                 readable = bool(flags & ~select.POLLOUT)
         return readable
 
+    def _watch(self, descriptor: int | None, events: int) -> None:
+        """Let the poll watch this socket and no other. One that was closed leaves the kernel's list by itself only."""
+        if self._polled is not None and self._polled != descriptor:
+            self._poller.unregister(self._polled)
+        if descriptor is not None:
+            self._poller.register(descriptor, events)  # again: for other events
+        self._polled = descriptor
+
     def _read(self, client: paho.Client) -> None:
         self._heard_at, self._heard_real = self._clock.now(), self._clock.monotonic()
+        wire = _wire(client)
+        if wire is not None:
+            self._read_blocks(client, wire)
+            return
         for _ in range(BURST):
             before = self._handled
-            if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or self._handled == before:
+            if not _loop_read(client) or self._handled == before:
                 break  # gone, or nothing more that is whole
 
+    def _read_blocks(self, client: paho.Client, wire: Wire) -> None:
+        wire.fill()
+        left = BURST
+        while left > 0:
+            packets = wire.publishes(left)
+            left -= len(packets)
+            for packet in packets:
+                self._deliver(packet)
+            if not wire.grant() or not _loop_read(client):
+                return
+            left -= 1
+
     def _send_acks(self, client: paho.Client) -> None:
+        packet_ids: list[int] = []
         while self._acks:
             generation, packet_id = self._acks.popleft()
             # An id of an earlier connection may be another message's by now.
             if generation == self.generation and self.is_up:
-                client.ack(packet_id, 1)
-                self._unacknowledged -= 1
+                packet_ids.append(packet_id)
+        if not packet_ids:
+            return
+        self._unacknowledged -= len(packet_ids)
+        wire = _wire(client)
+        if wire is not None:
+            wire.acknowledge(packet_ids)
+            return
+        for packet_id in packet_ids:
+            client.ack(packet_id, 1)
 
     def _keep_alive(self, client: paho.Client) -> None:
         """Say something now and then while nothing is read: paho's PINGREQ would miss its answer."""
@@ -216,7 +268,7 @@ class Connection:
 
     def _connect(self) -> None:
         self.generation += 1
-        self._unacknowledged, self._has_paused = 0, False
+        self._unacknowledged, self._has_paused, self._left_out_real = 0, False, None
         self._reason = ""
         self._answer_by = self._clock.monotonic() + ANSWER_WITHIN
         now = self._clock.now()
@@ -338,28 +390,40 @@ class Connection:
             self._handler.subscribed(self._clock.now(), refused)
 
     def _on_message(self, _client: paho.Client, _: object, message: paho.MQTTMessage) -> None:
+        """Take a message that paho has read; with a Wire it sees none."""
         self._handled += 1
-        self._unacknowledged += 1 if message.qos else 0
+        if message.qos > 1:
+            raise MalformedError(f"a message of QoS {message.qos}, which nobody has asked for")
+        payload = bytes(message.payload[:KEPT_BYTES])
         try:
-            topic = message.topic
+            topic = message.topic.encode()
+        except UnicodeDecodeError:
+            topic = b"\xff"
+        self._deliver(Publish(topic, payload, message.qos, bool(message.retain), bool(message.dup), message.mid))
+
+    def _deliver(self, packet: Publish) -> None:
+        topic_bytes, payload, qos, retained, duplicate, packet_id = packet
+        if qos:
+            self._unacknowledged += 1
+        try:
+            topic = topic_bytes.decode()
         except UnicodeDecodeError:
             topic = "\N{REPLACEMENT CHARACTER}"
+        message = Message(topic, payload, qos, retained, duplicate, packet_id, self.generation, self._heard_at)
         try:
-            self._handler.message(
-                Message(
-                    topic,
-                    bytes(message.payload[:KEPT_BYTES]),
-                    message.qos,
-                    bool(message.retain),
-                    bool(message.dup),
-                    message.mid,
-                    self.generation,
-                    self._heard_at,
-                )
-            )
+            self._handler.message(message)
         except Exception:
-            # Unacknowledged, it comes again with the next connection.
             log.exception("mqtt.message_failed", lane=self.name)
+            self._pass_on(message)
+
+    def _pass_on(self, message: Message) -> None:
+        """Hand over a message that our own code has stumbled on, as it came: the decoders have a quarantine."""
+        try:
+            self._handler.stumbled(message)
+        except Exception:
+            # Unacknowledged, it comes again with the next connection, which is not long in coming.
+            log.exception("mqtt.message_failed", lane=self.name)
+            self._left_out_real = self._left_out_real or self._clock.monotonic()
 
     def _on_publish(
         self, _client: paho.Client, _: object, packet_id: int, code: ReasonCode, _properties: Properties | None
@@ -379,6 +443,27 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         self._reason = self._reason or str(code)
+
+
+def _wire(client: paho.Client) -> Wire | None:
+    """Give what paho takes for its socket; None where it has a plain one, or none any more."""
+    sock: object = client.socket()
+    return sock if isinstance(sock, Wire) else None
+
+
+def _loop_read(client: paho.Client) -> bool:
+    """Let paho read a packet; False if the connection has ended by it. paho believes what a broker sends.
+
+    Raises:
+        MalformedError: it stumbled, or a callback of ours did.
+    """
+    try:
+        return client.loop_read() == MQTTErrorCode.MQTT_ERR_SUCCESS
+    except MalformedError:
+        raise
+    except Exception as error:
+        log.exception("mqtt.packet_failed")
+        raise MalformedError(f"{type(error).__name__}: {error}") from error
 
 
 def _close(client: paho.Client) -> None:

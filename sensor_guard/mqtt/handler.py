@@ -30,6 +30,10 @@ class Handler(Protocol):
         """A message has come. Nobody else acknowledges it."""
         ...
 
+    def stumbled(self, message: Message) -> None:
+        """``message`` has raised: hand it over as it came, so that it is not sent again for ever."""
+        ...
+
     def turned(self, now: Instant) -> None:
         """A turn is over: look at your deadlines. At least twice a second while connected."""
         ...

@@ -146,6 +146,11 @@ class Lane:
         self.canary = f"{self.name} {now} {self.connection.generation} {self._canaries}".encode()
         self.connection.publish(self.canary_topic, self.canary)
 
+    def stumbled(self, message: Message) -> None:
+        """Put it into the inbox unread."""
+        is_urgent = self.name == URGENT
+        self.shared.inbox.put(message._replace(urgent=is_urgent), urgent=is_urgent)
+
     def lost(self, at: Instant, reason: str) -> None:
         """Tell of the outage."""
         self.is_drained = self.is_ready = False

@@ -49,6 +49,11 @@ class Guard:
             thread.join(WITHIN)
             assert not thread.is_alive()
 
+    def cut(self):
+        """End the bulk connection's socket without a word, as a cut cable, seen from the broker."""
+        sock = self.subscriber.bulk._client.socket()
+        getattr(sock, "_sock", sock).shutdown(2)
+
     def take(self, timeout=0.2):
         """Take what has arrived; nothing is acknowledged."""
         taken = self.inbox.take(timeout)

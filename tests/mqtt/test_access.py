@@ -112,5 +112,5 @@ def test_the_daemon_has_all_that_it_needs(broker):
         assert guard.subscriber._bulk_lane.link.uptime is not None
         assert guard.subscriber._bulk_lane.drops.count is not None
         assert not guard.faults("session_lost")
-        guard.subscriber.bulk._client.socket().shutdown(2)
+        guard.cut()
         watcher.hears("sensor_guard/box1/status", lambda payload: b"connection lost" in payload)

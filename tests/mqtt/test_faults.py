@@ -192,7 +192,7 @@ def test_the_broker_says_that_we_are_gone_when_we_cannot(broker):
     status = "sensor_guard/box1/status"
     with Device(broker, topics=["sensor_guard/+/status"]) as device, Guard(broker, **QUICK) as guard:
         guard.drained()
-        guard.subscriber.bulk._client.socket().shutdown(2)  # as a cut cable, seen from the broker
+        guard.cut()
         assert b'"connected_at": "20' in device.hears(status, lambda payload: b'"connection lost"' in payload)
 
 
