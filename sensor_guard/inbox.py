@@ -26,6 +26,11 @@ from sensor_guard.model import (
 
 BATCH_LIMIT = 500
 """Most events of one batch, the receive maximum of the bulk connection."""
+COMPANY = 10
+"""Messages from which on a commit is cheap enough for a lane that has stopped growing."""
+QUIET = 0.005
+"""Real seconds without a new message after which it has."""
+_SLICES = 10  # a linger ends after so many looks
 BEST_EFFORT_LIMIT = 10_000
 """QoS 0 ignores the receive maximum: beyond this many waiting, the newest QoS 0 message is dropped and counted."""
 
@@ -74,6 +79,8 @@ class Inbox:
     def __init__(self, *, linger: float = 0.25, linger_count: int = BATCH_LIMIT // 2) -> None:
         self._linger = linger
         self._linger_count = linger_count
+        self._window = 0
+        self._turning_points = {COMPANY, linger_count}
         self._urgent: deque[Event] = deque()
         self._bulk: deque[Event] = deque()
         self._condition = threading.Condition()
@@ -88,11 +95,12 @@ class Inbox:
                 self._urgent.append(event)
                 self._condition.notify()
                 return True
-            if len(self._bulk) >= BEST_EFFORT_LIMIT and isinstance(event, Message) and event.qos == 0:
+            waiting = len(self._bulk)
+            if waiting >= BEST_EFFORT_LIMIT and isinstance(event, Message) and event.qos == 0:
                 self.dropped_count += 1
                 return False
             self._bulk.append(event)
-            if len(self._bulk) == 1 or len(self._bulk) == self._linger_count:
+            if waiting == 0 or waiting + 1 in self._turning_points:
                 self._condition.notify()
             return True
 
@@ -107,19 +115,42 @@ class Inbox:
             if not self._urgent and not self._bulk and not self._closed:
                 self._condition.wait(timeout)
             if not self._urgent and self._bulk and not self._passed_over and len(self._bulk) < self._linger_count:
-                # An urgent event, the half-full lane or the end of the linger ends this wait.
-                self._condition.wait_for(
-                    lambda: self._urgent or self._closed or len(self._bulk) >= self._linger_count,
-                    self._linger,
-                )
+                self._keep_company()
             taken = list(self._urgent)
             self._urgent.clear()
             if taken and self._bulk and not self._passed_over:
                 self._passed_over = True
                 return taken
             self._passed_over = False
-            taken.extend(self._bulk.popleft() for _ in range(min(BATCH_LIMIT, len(self._bulk))))
+            if len(self._bulk) <= BATCH_LIMIT:
+                taken.extend(self._bulk)
+                self._bulk.clear()
+            else:
+                taken.extend([self._bulk.popleft() for _ in range(BATCH_LIMIT)])
             return taken
+
+    def _keep_company(self) -> None:
+        """Let a message wait for others: until an urgent event, the half-full lane or the end of the linger.
+
+        A broker whose window is smaller than half our lane says nothing more until it is acknowledged: to linger then
+        is to stand still (20 messages a quarter of a second with mosquitto's own setting). So a lane that has stopped
+        growing is taken, and where it stopped is remembered: that is the window.
+        """
+        grown = 0
+        slice_ = self._linger / _SLICES
+        for _ in range(_SLICES):
+            waiting = len(self._bulk)
+            if self._urgent or self._closed or waiting >= self._linger_count or waiting == self._window:
+                return
+            if waiting < COMPANY:
+                self._condition.wait(slice_)
+            elif waiting > grown:
+                grown = waiting
+                self._condition.wait(min(slice_, QUIET))
+            else:
+                self._window = waiting
+                self._turning_points = {COMPANY, self._linger_count, waiting}
+                return
 
     def wake(self) -> None:
         """End a wait in ``take`` early."""

@@ -19,6 +19,7 @@ DEPTH_LIMIT = 8
 INTEGER_LIMIT = 1 << 53
 """Beyond it a double, which is what the journal and InfluxDB keep, cannot hold every integer."""
 _FLOAT_LIMIT = 1.7976931348623157e308
+_BACKSLASH, _QUOTE = b'\\"'  # as numbers: a byte is found three times as fast as a text of one byte
 
 
 def read_value(payload: bytes) -> object:
@@ -29,14 +30,14 @@ def read_value(payload: bytes) -> object:
     """
     if len(payload) > PAYLOAD_LIMIT:
         raise DecodeError(RejectReason.TOO_LARGE, f"{len(payload)} bytes, at most {PAYLOAD_LIMIT}")
-    if b"\\" in payload:
+    if _BACKSLASH in payload:
         return _read_slowly(payload)
     try:
         value = from_json(payload, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         return _read_slowly(payload)
     texts = _texts_of_object(value) if type(value) is dict else _texts(value, 1)
-    return value if payload.count(b'"') == 2 * texts else _read_slowly(payload)
+    return value if payload.count(_QUOTE) == 2 * texts else _read_slowly(payload)
 
 
 def read_object(payload: bytes) -> dict[str, object]:
@@ -75,11 +76,11 @@ def _texts_of_object(body: dict[str, object]) -> int:
     texts = len(body)
     for item in body.values():
         kind = type(item)
-        if kind is str:
-            texts += 1
-        elif kind is float or kind is int:
+        if kind is float or kind is int:
             if not -INTEGER_LIMIT <= item <= INTEGER_LIMIT:  # type: ignore[operator]
                 _texts(item, 2)  # a float may be larger; it says what is wrong
+        elif kind is str:
+            texts += 1
         elif kind is dict or kind is list:
             texts += _texts(item, 2)
     return texts

@@ -35,8 +35,12 @@ class OwnDecoder:
         body = read_object(message.payload)
         if not _ID_FIELDS.isdisjoint(body):
             _check_ids(body, sensor)
-        kind = sensor.kind
-        said = [(name, _value(name, body[name])) for name in _QUANTITIES[kind] if body.get(name) is not None]
+        _, home_id, sensor_id, kind, _ = sensor
+        said: list[tuple[str, float]] = []
+        for name in _QUANTITIES[kind]:
+            value = body.get(name)
+            if value is not None:
+                said.append((name, value if type(value) is float and name not in _SWITCHES else _value(name, value)))
         # A cry for help is never refused for what stands beside it.
         is_cry = kind in _URGENT and bool(said) and said[0][1] == 1.0
         if not said:
@@ -47,8 +51,10 @@ class OwnDecoder:
             said.extend(_link(body[_LINK]))
         if not said:
             said.append((_LINK, 1.0))
-        seq = _sequence(body["seq"], is_cry) if "seq" in body else -1
-        received_at, home_id, sensor_id = message.received_at, sensor.home_id, sensor.sensor_id
+        seq = body.get("seq", -1)
+        if type(seq) is not int or (seq < 0 and "seq" in body):
+            seq = _sequence(seq, is_cry)
+        received_at = message.received_at
         at, flags = observed_at(body.get("ts"), received_at, ahead)
         return [Reading(home_id, sensor_id, name, value, at, received_at, seq, flags) for name, value in said]
 

@@ -72,10 +72,10 @@ class Router:
             return _quarantined(message, error.reason, error.detail)
         except Exception as error:  # noqa: BLE001 - a decoder's mistake must not stop the line
             return _quarantined(message, RejectReason.DECODER_FAILED, f"{type(error).__name__}: {error}")
-        for reading in readings:
-            lowest, highest = RANGES[reading.quantity]
-            if not lowest <= reading.value <= highest:
-                detail = f"{reading.quantity} is {reading.value:g}, outside {lowest:g} to {highest:g}"
+        for _, _, quantity, value, *_ in readings:
+            lowest, highest = RANGES[quantity]
+            if not lowest <= value <= highest:
+                detail = f"{quantity} is {value:g}, outside {lowest:g} to {highest:g}"
                 return _quarantined(message, RejectReason.OUT_OF_RANGE, detail)
         return _levels_only(readings) if message.retained else readings
 

@@ -39,6 +39,7 @@ class BulkLane(Lane):
             DROPPED: self._dropped,
             self._memory_topic: self._remembered,
         }
+        self._own_topics = frozenset((*self._inner, self.canary_topic))
         self._sys_is_readable = True
         self._mark = b""
         urgent.on_news = self._wake
@@ -84,7 +85,11 @@ class BulkLane(Lane):
 
     def message(self, message: Message) -> None:
         """Put it into the inbox, or hold it until LinkUp."""
-        handle = self._inner.get(message.topic)
+        topic = message.topic
+        if topic not in self._own_topics and topic not in self._elsewhere and self.link.stage is not Stage.LEARNING:
+            self.shared.inbox.put(message)  # nearly every message
+            return
+        handle = self._inner.get(topic)
         if handle is not None:
             self.connection.acknowledge((message,))
             handle(message)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sensor_guard.inbox import BATCH_LIMIT, BEST_EFFORT_LIMIT, Inbox
+from sensor_guard.inbox import BATCH_LIMIT, BEST_EFFORT_LIMIT, COMPANY, Inbox
 from sensor_guard.model import Drained, Message
 
 NOTHING = 0.0
@@ -76,6 +76,34 @@ def test_a_lingering_batch_is_ended_by_urgency_by_half_a_lane_and_by_the_end(wak
 
     expected = {"urgent": [9], "half full": [1, 2, 3], "close": [1]}[wake]
     assert [m.packet_id for m in taken[0]] == expected
+
+
+def test_a_lane_that_has_stopped_growing_is_taken_and_its_size_is_remembered_as_the_window():
+    """A broker with a window of 20 says nothing more before it is acknowledged: to linger is to stand still."""
+    inbox = Inbox(linger=LONG)
+    for n in range(COMPANY * 2):
+        inbox.put(message(n))
+    thread, taken = taken_by_a_thread(inbox)
+    thread.join(LONG)
+    assert [m.packet_id for m in taken[0]] == list(range(COMPANY * 2))
+
+    thread, taken = taken_by_a_thread(inbox)
+    for n in range(COMPANY * 2):
+        inbox.put(message(n))
+    thread.join(LONG)
+    assert len(taken[0]) >= COMPANY
+
+
+def test_few_messages_wait_for_the_whole_linger():
+    inbox = Inbox(linger=LONG)
+    for n in range(COMPANY - 1):
+        inbox.put(message(n))
+    thread, taken = taken_by_a_thread(inbox)
+    thread.join(0.1)
+    assert thread.is_alive()
+    inbox.close()
+    thread.join(LONG)
+    assert len(taken[0]) == COMPANY - 1
 
 
 def test_the_first_message_ends_the_wait(inbox):
