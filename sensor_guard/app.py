@@ -27,7 +27,7 @@ from sensor_guard.journal import Journal
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
 from sensor_guard.model import Command
-from sensor_guard.mqtt import Before, Topics
+from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
 from sensor_guard.parts import Threads, make_mirror, make_subscriber, make_worker
 from sensor_guard.schedule import start_schedule
@@ -113,6 +113,8 @@ class Daemon:
         # The engine stands still where the last process ended, or where that one had lost the link.
         before = Before(known_until=self.core.engine.frozen_at, had_session=had_session)
         standing.subscriber = make_subscriber(config, topics, self.inbox, self.clock, before, messages)
+        if isinstance(standing.subscriber, Subscriber):
+            standing.subscriber.report_by(standing.report)
         threads.subscribe(standing.subscriber)
         tell_systemd(self.environment.notify_socket, "READY=1")
         log.info("service.started", version=__version__, homes=len(config.homes.entries))

@@ -18,7 +18,7 @@ from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Plan
 from sensor_guard.errors import JournalError, SensorGuardError
 from sensor_guard.health import Counters, count
-from sensor_guard.inbox import Event, Request, Work
+from sensor_guard.inbox import Event, Probe, Request, Work
 from sensor_guard.journal import Batch, HomeState, Journal
 from sensor_guard.model import (
     DEVICE_TIME,
@@ -118,6 +118,8 @@ class Core:
         self._checkpoint_link = ""
         self._inputs_since = 0
         self._checkpoint_at: Instant = 0
+        self.is_refused = False
+        """The disk has not taken the last commit, which is tried again."""
         self._is_ahead = False  # the engine was fed with something that the journal does not have (yet)
 
     # -- starting -------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ class Core:
                     continue
                 turn.readings_of[len(turn.items)] = read
                 turn.items.append(item)
-            elif not isinstance(item, Work) and not callable(item):
+            elif not isinstance(item, (Work, Probe)) and not callable(item):
                 turn.items.append(item)
         return turn
 
@@ -237,23 +239,27 @@ class Core:
         if turn.effects is None and not turn.items:
             turn.effects = self.engine.feed([], turn.now)
         if self._is_empty(turn, room):
+            _answer_probes(turn)
             return
         try:
             with self.journal.batch(turn.now) as batch:
                 self._write(batch, turn, room)
         except BaseException:
+            self.is_refused = True
             self._is_ahead = turn.effects is not None
             # What this checkpoint has covered so far is not on disk: it begins again, with all its homes.
             self.engine.dirty.update(self._cycle)
             self._checkpoint_left = None
             raise
-        self._is_ahead = False
+        self._is_ahead = self.is_refused = False
         self._after(turn)
 
     def _is_empty(self, turn: Turn, room: int) -> bool:
         """Say whether there is nothing to write: time has passed and nothing has come of it."""
         effects = turn.effects
-        if turn.events or effects is None or effects or effects.alarms or (room > 0 and self._texts_wait):
+        if effects is None or effects or effects.alarms or (room > 0 and self._texts_wait):
+            return False
+        if any(not isinstance(event, Probe) for event in turn.events):
             return False
         return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
 
@@ -337,6 +343,7 @@ class Core:
                     turn.answers.append((event.reply, refused.get(event.event.command_id)))
                 else:
                     turn.answers.append((event.reply, _ask(event.event) if callable(event.event) else None))
+        _answer_probes(turn)
         if self._texts_wait and not turn.leased:
             self._texts_wait = self.journal.next_text_at() is not None
 
@@ -407,6 +414,12 @@ class Core:
             if home_id in homes
         )
         batch.delete_home_states(home_id for home_id in home_ids if home_id not in homes)
+
+
+def _answer_probes(turn: Turn) -> None:
+    for event in turn.events:
+        if isinstance(event, Probe):
+            turn.answers.append((event.reply, _ask(event.question) if event.question is not None else None))
 
 
 def _ask(question: Callable[[], object]) -> object:

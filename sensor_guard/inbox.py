@@ -57,6 +57,17 @@ class Work:
     apply: Callable[..., object]
 
 
+@dataclass(slots=True)
+class Probe:
+    """Proves that the loop turns, and may ask how it stands. Nothing of it is written.
+
+    ``reply`` is called on the engine's thread when the turn that it came with is over, with the answer to ``question``.
+    """
+
+    reply: Callable[[object], None]
+    question: Callable[[], object] | None = None
+
+
 Event: TypeAlias = (
     Message
     | Request
@@ -69,6 +80,7 @@ Event: TypeAlias = (
     | ClockStepped
     | PlanChanged
     | Work
+    | Probe
 )
 """What may be put."""
 

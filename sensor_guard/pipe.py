@@ -51,6 +51,15 @@ class PipeSubscriber:
         """A pipe has no thread that could die unseen."""
         return True
 
+    def canary_age(self, now: float) -> float | None:
+        """Nothing comes back through a pipe."""
+        del now
+        return None
+
+    def trouble(self) -> str:
+        """Say that the other end is gone."""
+        return "" if self._open else "the pipe has ended"
+
     def _read(self) -> None:
         for line in self._lines:
             message = self._message(line)

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensor_guard import __version__
-from sensor_guard.clock import Clock
+from sensor_guard.clock import Clock, format_at
 from sensor_guard.core import Core
+from sensor_guard.engine.views import count_blind
 from sensor_guard.health import Counters, Heartbeats
 from sensor_guard.inbox import Inbox
+from sensor_guard.model import GATEWAY, Response
 from sensor_guard.mqtt import Subscriber
 from sensor_guard.notify.worker import SmsWorker
 from sensor_guard.pipe import PipeSubscriber
@@ -18,6 +20,11 @@ Json = dict[str, Any]
 
 LOOP_LIMIT = 30.0
 """Seconds without a turn of the loop after which the daemon calls itself unwell. A slow disk is the usual reason."""
+CANARY_LIMIT = 45.0
+"""Seconds without anything from the broker through the loop, while the connection is up: its pulse comes every 10."""
+NEXT_WITHIN = 120
+"""Seconds after which the next word about our health is overdue: it comes every 30."""
+_UNANSWERED_LIMIT = 1_000  # open alarms that are looked through for it
 
 
 @dataclass(slots=True)
@@ -45,11 +52,13 @@ class Standing:
     def status(self) -> Json:
         """Answer `sensor-guard status`. On the engine's thread."""
         sizes = self.core.journal.reader.sizes()
+        trouble = self.subscriber.trouble() if self.subscriber is not None else ""
         status: Json = {
             "running": True,
             "version": __version__,
             "homes": self.home_count,
             "connected": self.is_connected(),
+            **({"broker": trouble} if trouble else {}),
             "drained": self.core.engine.drained,
             "open_alarms": sizes.open_alarms,
             "messages": self.counters.messages,
@@ -65,6 +74,27 @@ class Standing:
             mirror = self.mirror.status(self.clock.now())
             status["influxdb"] = f"{mirror.state}, {mirror.depth} behind"
         return status
+
+    def report(self) -> dict[str, object]:
+        """Say how the daemon is, for the topic ``health``: figures and ids of rules. On the engine's thread."""
+        core, now = self.core, self.clock.now()
+        sizes = core.journal.reader.sizes()
+        unanswered = core.journal.reader.alarms(open_only=True, limit=_UNANSWERED_LIMIT)
+        gateway = core.engine.homes.get(GATEWAY)
+        faults = sorted(gateway.cases.open_by_rule) if gateway is not None else []
+        return {
+            "version": __version__,
+            "at": format_at(now),
+            "state": "degraded" if faults else "ok",
+            "homes": self.home_count,
+            "blind_homes": count_blind(core.engine),
+            "open_alarms": sizes.open_alarms,
+            "unanswered": sum(alarm.response is Response.UNANSWERED for alarm in unanswered),
+            "texts_pending": sum(sizes.texts.values()),
+            "influxdb_backlog": self.mirror.status(now).depth if self.mirror is not None else 0,
+            "faults": faults,
+            "next_within": NEXT_WITHIN,
+        }
 
     def gauges(self) -> dict[str, float]:
         """Give what changes up and down, for /metrics. On any thread."""
@@ -97,4 +127,8 @@ class Standing:
         stuck = self.beats.stuck(now)
         if self.subscriber is not None and not self.subscriber.healthy():
             stuck = [*stuck, "mqtt"]
+        age = self.subscriber.canary_age(now) if self.subscriber is not None else None
+        # While the disk refuses nothing is acknowledged; to be restarted would not mend it.
+        if age is not None and age > CANARY_LIMIT and not self.core.is_refused:
+            stuck = [*stuck, "canary"]
         return stuck

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sensor_guard.engine.conditions import FAR, SensorState
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.home import Home
-from sensor_guard.model import Instant
+from sensor_guard.model import GATEWAY, Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,20 @@ def view_home(engine: Engine, home: Home) -> HomeView:
         open_alarms=tuple(home.cases.open_by_rule.values()),
         sensors=sensors,
     )
+
+
+def count_blind(engine: Engine) -> int:
+    """Count the homes of which nothing can be seen, at a hundredth of the price of viewing each."""
+    homes = [home for home_id, home in engine.homes.items() if home_id != GATEWAY]
+    if not engine.drained:
+        return len(homes)
+    now = engine.now
+    blind = 0
+    for home in homes:
+        sensors = home.sensors.values()
+        if home.is_blind or (sensors and not any(each.observed and each.fresh_until > now for each in sensors)):
+            blind += 1
+    return blind
 
 
 def _view_sensor(home: Home, state: SensorState, now: Instant) -> SensorView:

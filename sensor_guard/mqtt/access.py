@@ -115,7 +115,7 @@ def subscribe(client: paho.Client, filters: list[Filter], *, is_v5: bool) -> int
 
 
 class _BlockClient(paho.Client):
-    """paho over a ``Wire``. It leans on one name that paho does not promise: a test pins it, ``mqtt.buffered`` ends it."""
+    """paho over a ``Wire``, by a name that paho does not promise: a test pins it, ``mqtt.buffered`` goes round it."""
 
     def _create_socket(self) -> Wire:  # type: ignore[override]
         """Connect as paho does, and put a Wire in between."""

@@ -1,16 +1,22 @@
 """The bulk connection: everything else, and the story of the link."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from sensor_guard.inbox import Event
+from sensor_guard.clock import format_at
+from sensor_guard.inbox import Event, Probe
 from sensor_guard.model import Drained, Instant, Message
 from sensor_guard.mqtt.access import Filter, Will, status_payload
 from sensor_guard.mqtt.lane import ALWAYS, BULK, UPTIME, Before, Lane, Shared, Topics
 from sensor_guard.mqtt.link import DropWatch, Link, Stage
 from sensor_guard.mqtt.urgent import UrgentLane
 
+HEALTH_EVERY = 30.0
+"""Real seconds between two words about how we are."""
+STALLED_AFTER = 90.0
+"""Real seconds without an answer of the loop after which this thread says so in its place."""
 DROPPED = "$SYS/broker/publish/messages/dropped"
 
 log = structlog.get_logger(__name__)
@@ -34,6 +40,13 @@ class BulkLane(Lane):
         self._elsewhere = frozenset(topics.urgent)
         self._memory_topic = shared.access.topic("dropped")
         self._status_topic = shared.access.topic("status")
+        self.report: Callable[[], dict[str, object]] | None = None
+        """Says how the daemon is, on the engine's thread."""
+        self._health_topic = shared.access.topic("health")
+        self._health: bytes | None = None  # to be published
+        self._asked_real: float | None = None
+        self._is_asking = False  # one question at a time waits in the inbox
+        self._answered_real = shared.clock.monotonic()
         self._inner: dict[str, Callable[[Message], None]] = {
             UPTIME: self._uptime,
             DROPPED: self._dropped,
@@ -117,15 +130,38 @@ class BulkLane(Lane):
         if events and isinstance(events[-1], Drained):
             self.end_session_fault(now)
             log.info("mqtt.drained", by_canary=self.is_drained)
+        if self.is_ready:
+            self._publish_health(now, real)
         if self.link.stage in (Stage.DRAINING, Stage.DRAINED):
             faults, is_new = self.drops.settle(now, real)
             self._put(faults)
             if is_new:
                 self.connection.publish(self._memory_topic, str(self.drops.count).encode(), retain=True)
 
+    def _publish_health(self, now: Instant, real: float) -> None:
+        """Ask the loop how it is, and publish its answer; where none comes, say that."""
+        if self.report is not None and (self._asked_real is None or real - self._asked_real >= HEALTH_EVERY):
+            if self._asked_real is not None and real - self._answered_real > STALLED_AFTER:
+                self._health = _json({"state": "stalled", "at": format_at(now)})
+            self._asked_real = real
+            if not self._is_asking:
+                self._is_asking = True
+                self.shared.inbox.put(Probe(self._reported, self.report))
+        health, self._health = self._health, None
+        if health is not None:
+            self.connection.publish(self._health_topic, health, retain=True)
+
+    def _reported(self, answer: object) -> None:
+        """Keep the answer for the connection's own thread. Called on the engine's."""
+        self._is_asking = False
+        self._answered_real = self.shared.clock.monotonic()
+        self._health = _json(answer if isinstance(answer, dict) else {"state": "stalled"})
+        self.connection.wake()
+
     def lost(self, at: Instant, reason: str) -> None:
         """Tell of the gap."""
         super().lost(at, reason)
+        self._asked_real = None  # the next connection says at once how we are
         self._put(self.link.lost(at))
 
     def drained(self, now: Instant) -> None:
@@ -158,6 +194,10 @@ class BulkLane(Lane):
 
     def _remembered(self, message: Message) -> None:
         self.drops.remembered(_count(message.payload))
+
+
+def _json(row: dict[str, object]) -> bytes:
+    return json.dumps(row).encode()
 
 
 def _count(payload: bytes) -> int | None:

@@ -59,6 +59,10 @@ class Connection:
         self.generation = 0
         """Counts the connections of this process; a message belongs to the one that brought it."""
         self.is_up = False
+        self.unacknowledged = 0
+        """Messages of this connection that wait for our acknowledgement."""
+        self.delivered_real = 0.0
+        """Clock.monotonic() when the last message was read."""
         self._access, self._client_id, self._clock, self._handler = access, client_id, clock, handler
         self._client: paho.Client | None = None
         self._acks: deque[tuple[int, int]] = deque()
@@ -73,7 +77,7 @@ class Connection:
         self._delay = BACK_OFF[0]
         self._retry_at = 0.0
         self._handled = 0
-        self._unacknowledged = 0
+        self._given_up = ""
         self._has_paused = False
         self._left_out_real: float | None = None
         self._said_real = 0.0
@@ -167,6 +171,8 @@ class Connection:
             self._drop("a message could not be taken")
         else:
             self._handler.turned(self._clock.now())
+            if self._given_up:
+                self._drop(self._given_up)
 
     def _exchange(self, client: paho.Client, timeout: float) -> None:
         """Wait for something to do on the socket, and do it."""
@@ -174,7 +180,7 @@ class Connection:
         if is_readable:
             self._read(client)
         self._send_acks(client)
-        if self._unacknowledged >= UNACKNOWLEDGED_LIMIT:
+        if self.unacknowledged >= UNACKNOWLEDGED_LIMIT:
             self._has_paused = True
             self._keep_alive(client)
         elif not is_readable:
@@ -191,7 +197,7 @@ class Connection:
         """Wait for the socket, or for ``wake``; say whether there is something to read."""
         sock = client.socket() if client is not None else None
         if client is not None and sock is not None:
-            wanted = select.POLLIN if self._unacknowledged < UNACKNOWLEDGED_LIMIT else 0
+            wanted = select.POLLIN if self.unacknowledged < UNACKNOWLEDGED_LIMIT else 0
             wire = _wire(client)
             behind = sock if isinstance(sock, ssl.SSLSocket) else wire
             if wanted and behind is not None and behind.pending():
@@ -249,7 +255,7 @@ class Connection:
                 packet_ids.append(packet_id)
         if not packet_ids:
             return
-        self._unacknowledged -= len(packet_ids)
+        self.unacknowledged -= len(packet_ids)
         wire = _wire(client)
         if wire is not None:
             wire.acknowledge(packet_ids)
@@ -268,7 +274,8 @@ class Connection:
 
     def _connect(self) -> None:
         self.generation += 1
-        self._unacknowledged, self._has_paused, self._left_out_real = 0, False, None
+        self.unacknowledged, self._has_paused, self._left_out_real = 0, False, None
+        self._given_up = ""
         self._reason = ""
         self._answer_by = self._clock.monotonic() + ANSWER_WITHIN
         now = self._clock.now()
@@ -342,6 +349,10 @@ class Connection:
         if self._client is not None:
             self._client.publish(topic, payload, qos=1, retain=retain)
 
+    def give_up(self, reason: str) -> None:
+        """Drop the connection when this turn is over, and open another one."""
+        self._given_up = reason
+
     def subscribe(self, filters: Sequence[Filter]) -> None:
         """Subscribe, from the connection's own thread, a hundred topics a packet."""
         for start in range(0, len(filters), _FILTERS_AT_ONCE):
@@ -404,11 +415,12 @@ class Connection:
     def _deliver(self, packet: Publish) -> None:
         topic_bytes, payload, qos, retained, duplicate, packet_id = packet
         if qos:
-            self._unacknowledged += 1
+            self.unacknowledged += 1
         try:
             topic = topic_bytes.decode()
         except UnicodeDecodeError:
             topic = "\N{REPLACEMENT CHARACTER}"
+        self.delivered_real = self._heard_real
         message = Message(topic, payload, qos, retained, duplicate, packet_id, self.generation, self._heard_at)
         try:
             self._handler.message(message)
@@ -433,6 +445,7 @@ class Connection:
             self._last_words = None
         if code.is_failure:
             log.warning("mqtt.publish_refused", lane=self.name, reason=str(code))
+            self._handler.publish_refused(str(code))
 
     def _on_disconnect(
         self,

@@ -34,6 +34,10 @@ class Handler(Protocol):
         """``message`` has raised: hand it over as it came, so that it is not sent again for ever."""
         ...
 
+    def publish_refused(self, reason: str) -> None:
+        """The broker lets us not publish what we wanted to."""
+        ...
+
     def turned(self, now: Instant) -> None:
         """A turn is over: look at your deadlines. At least twice a second while connected."""
         ...

@@ -7,7 +7,7 @@ from threading import Lock
 import structlog
 
 from sensor_guard.clock import Clock
-from sensor_guard.inbox import Event, Inbox
+from sensor_guard.inbox import Event, Inbox, Probe
 from sensor_guard.model import Fault, Instant, Message
 from sensor_guard.mqtt.access import Access, Filter, Will
 from sensor_guard.mqtt.connection import Connection
@@ -15,6 +15,11 @@ from sensor_guard.mqtt.link import Outages
 
 BULK, URGENT = "bulk", "urgent"
 UPTIME = "$SYS/broker/uptime"
+PULSE_EVERY = 10.0
+"""Real seconds between two pulses: canaries that prove the way from the broker through the loop and back."""
+PULSE_WITHIN = 30.0
+"""Real seconds without a pulse or a message, and with nothing left to acknowledge, after which a connection whose
+socket seems well is opened anew."""
 ALWAYS, NEVER = 0, 2
 """What a Filter may say of retained messages, besides 1."""
 
@@ -64,6 +69,11 @@ class Shared:
         with self._lock:
             self._outages.back(lane)
 
+    def trouble(self) -> str:
+        """Say which lanes are not there, and why: "bulk: refused: Not authorized"; "" if all is well."""
+        with self._lock:
+            return self._outages.reasons()
+
     def settle(self, now: Instant) -> None:
         """Tell of an outage that lasts, or has ended."""
         with self._lock:
@@ -89,6 +99,15 @@ class Lane:
         """Connected, and every SUBSCRIBE is answered."""
         self.is_drained = False
         """And the canary is back."""
+        self.pulse = b""
+        """The pulse that is on its way; empty when none is."""
+        self._is_proving = False  # it is back, and on its way through the loop
+        self._is_suspect = False  # the last connection was given up because the canary stayed away
+        self._is_mute = False  # this one may not publish
+        self._pulses = 0
+        self._pulse_real = 0.0
+        self._idle_real = 0.0  # since when nothing is left to acknowledge
+        self._proven_real = 0.0
         shared.gone(self.name, shared.clock.now(), "not yet connected")
 
     # -- what differs ---------------------------------------------------------------------------------------------
@@ -126,7 +145,8 @@ class Lane:
     def connected(self, now: Instant, *, session_present: bool) -> None:
         """Notice a session that the broker no longer has."""
         self.is_drained = self.is_ready = False
-        self.canary = b""
+        self.canary = self.pulse = b""
+        self._is_proving = self._is_mute = False
         if self._expects_session and not session_present:
             self._session_fault = True
             log.error("mqtt.session_lost", lane=self.name)
@@ -140,9 +160,11 @@ class Lane:
         if refused:
             log.error("mqtt.subscription_refused", lane=self.name, topics=refused[:10], count=len(refused))
             self.shared.gone(self.name, now, f"subscription refused: {refused[0]}")
-        else:
+        elif not self._is_suspect:
             self.shared.back(self.name)
+        self._is_mute = self._is_mute or self.canary_topic in refused
         self._canaries += 1
+        self._pulse_real = self.shared.clock.monotonic()
         self.canary = f"{self.name} {now} {self.connection.generation} {self._canaries}".encode()
         self.connection.publish(self.canary_topic, self.canary)
 
@@ -150,6 +172,11 @@ class Lane:
         """Put it into the inbox unread."""
         is_urgent = self.name == URGENT
         self.shared.inbox.put(message._replace(urgent=is_urgent), urgent=is_urgent)
+
+    def publish_refused(self, reason: str) -> None:
+        """Call it an outage; and wait for no canary, which will not come."""
+        self._is_mute = True
+        self.shared.gone(self.name, self.shared.clock.now(), f"publish refused: {reason}")
 
     def lost(self, at: Instant, reason: str) -> None:
         """Tell of the outage."""
@@ -167,7 +194,36 @@ class Lane:
                 self.connection.subscribe(added)
             else:
                 self.subscribed(now, ())
+        if self.is_ready:
+            self._beat()
         self.shared.settle(now)
+
+    def _beat(self) -> None:
+        """Send a pulse when it is time. One that stays away while nothing else comes, either, ends the connection."""
+        real = self.shared.clock.monotonic()
+        if self.connection.unacknowledged:
+            self._idle_real = real  # it is our turn, not the broker's, which may send nothing more
+        since = max(self._pulse_real, self._idle_real, self.connection.delivered_real)
+        if self._is_mute or self._is_proving:
+            return
+        if self.pulse or not self.is_drained:
+            if real - since > PULSE_WITHIN:
+                self._is_suspect = True
+                log.warning("mqtt.pulse_missing", lane=self.name, seconds=round(real - since))
+                self.connection.give_up("our own canary does not come back")
+        elif real - self._pulse_real >= PULSE_EVERY:
+            self._pulses += 1
+            self._pulse_real = real
+            self.pulse = f"{self.name} {self.connection.generation} pulse {self._pulses}".encode()
+            self.connection.publish(self.canary_topic, self.pulse)
+
+    def prove(self) -> None:
+        """Something of this connection has gone through the loop. From any thread."""
+        self._proven_real = self.shared.clock.monotonic()
+
+    def proof_age(self, real: float) -> float | None:
+        """Say for how many seconds nothing of this connection has gone through the loop; None while it is not up."""
+        return real - self._proven_real if self.is_drained else None
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
@@ -175,11 +231,25 @@ class Lane:
         """Acknowledge a canary, this connection's or a forgotten one; note when it is this one's."""
         if message.topic != self.canary_topic:
             return False
+        if self.pulse and message.payload == self.pulse:
+            self.pulse, self._is_proving = b"", True
+            # Acknowledged like a reading, behind the loop's turn: so the whole way is proven.
+            self.shared.inbox.put(Probe(lambda _none: self._beaten(message)), urgent=self.name == URGENT)
+            return True
         self.connection.acknowledge((message,))
         if message.payload == self.canary and not self.is_drained:
+            self.prove()
             self.is_drained = True
+            if self._is_suspect:
+                self._is_suspect = False
+                self.shared.back(self.name)
             self.drained(message.received_at)
         return True
+
+    def _beaten(self, message: Message) -> None:
+        self.connection.acknowledge((message,))
+        self._is_proving = False
+        self.prove()
 
     def end_session_fault(self, now: Instant) -> None:
         """A new session stands, and nothing waits in it: the loss is over."""

@@ -180,6 +180,10 @@ class Outages:
         """A connection is there again."""
         self._gone.pop(lane, None)
 
+    def reasons(self) -> str:
+        """Say which connections are gone, and why."""
+        return "; ".join(f"{lane}: {reason}" for lane, (_, _, reason) in sorted(self._gone.items()))
+
     def settle(self, now: Instant, real: float) -> list[Fault]:
         """Give the fault's beginning or end."""
         if not self._gone:
@@ -189,5 +193,4 @@ class Outages:
             return []
         self._is_told = True
         at = min(at for at, _, _ in self._gone.values())
-        detail = "; ".join(f"{lane}: {reason}" for lane, (_, _, reason) in sorted(self._gone.items()))
-        return [Fault("broker_offline", active=True, at=at, detail=detail)]
+        return [Fault("broker_offline", active=True, at=at, detail=self.reasons())]

@@ -47,8 +47,10 @@ class Subscriber:
             (urgent if message.urgent else bulk).append(message)
         if bulk:
             self.bulk.acknowledge(bulk)
+            self._bulk_lane.prove()
         if urgent:
             self.urgent.acknowledge(urgent)
+            self._urgent_lane.prove()
 
     def follow(self, topics: Topics) -> None:
         """Subscribe to what is new in ``topics`` and unsubscribe from what is gone, from any thread."""
@@ -69,6 +71,23 @@ class Subscriber:
     def healthy(self, limit: float = 30.0) -> bool:
         """Say whether both threads turn. Without a broker they do, too."""
         return self.bulk.is_turning(limit) and self.urgent.is_turning(limit)
+
+    def canary_age(self, now: float) -> float | None:
+        """Say for how many seconds nothing has come from the broker through the loop: the older of both connections'.
+
+        A pulse of ours goes that way every 10 s. None while no connection is up and drained: an outage of the broker is
+        no reason for anything. now: Clock.monotonic().
+        """
+        ages = [age for lane in (self._bulk_lane, self._urgent_lane) if (age := lane.proof_age(now)) is not None]
+        return max(ages, default=None)
+
+    def trouble(self) -> str:
+        """Say which connections are not there, and why: "bulk: refused: Not authorized"; "" if all is well."""
+        return self._shared.trouble()
+
+    def report_by(self, report: Callable[[], dict[str, object]]) -> None:
+        """Let the bulk connection publish, retained, what ``report`` says of the daemon; it is called by the loop."""
+        self._bulk_lane.report = report
 
     def activity(self) -> dict[str, float]:
         """Give each connection's last turn, in seconds of Clock.monotonic()."""

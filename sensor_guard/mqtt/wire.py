@@ -1,4 +1,4 @@
-"""The socket in blocks. paho reads byte by byte and writes packet by packet, which costs more than all that comes after.
+"""The socket in blocks: paho reads byte by byte and writes packet by packet, which costs more than all that follows.
 
 A ``Wire`` stands where paho keeps its socket. It reads what there is in one call and takes the PUBLISH packets out of
 it itself; every other packet is handed to paho, whole, through ``recv``. What paho and we write is collected and goes
@@ -16,7 +16,7 @@ from typing import NamedTuple
 BLOCK = 65_536
 """Bytes of one read."""
 HEAD_LIMIT = 131_072
-"""Bytes of one packet that are kept at most: the longest topic (64 KiB) and as much again for properties and payload."""
+"""Bytes of one packet that are kept at most: the longest topic (64 KiB), and as much for properties and payload."""
 KEPT_BYTES = 4_097
 """Payloads are cut here: one byte more than a decoder takes, so that it sees that it was too much."""
 

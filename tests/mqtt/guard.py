@@ -9,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from sensor_guard.clock import SystemClock
 from sensor_guard.config.settings import MqttSettings
-from sensor_guard.inbox import Inbox
+from sensor_guard.inbox import Inbox, Probe
 from sensor_guard.model import Drained, Fault, LinkLost, LinkUp, Message
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics
 
@@ -23,6 +23,13 @@ def settings(broker, **changes):
     return MqttSettings().model_copy(update={"port": broker.port, **changes})
 
 
+class HastyClock(SystemClock):
+    """Seconds of time-outs pass twenty times as fast."""
+
+    def monotonic(self):
+        return super().monotonic() * 20
+
+
 class Guard:
     """A running subscriber, and everything that it has put into the inbox."""
 
@@ -33,6 +40,7 @@ class Guard:
         self.access = Access(settings(broker, **changes), "box1", password)
         self.subscriber = Subscriber(self.access, topics, self.inbox, self.clock, before)
         self.events = []
+        self._turned = 0
         self.threads = [threading.Thread(target=body, name=name) for name, body in self.subscriber.start()]
         for thread in self.threads:
             thread.start()
@@ -102,6 +110,16 @@ class Guard:
             heard = f"Received PUBACK from {self._connection(news[-1])._client_id} (Mid: {news[-1].packet_id},"
             self.until(lambda: heard in self.broker.log, heard)
         self.until(lambda: not self.subscriber.bulk._acks and not self.subscriber.urgent._acks)
+
+    def turn_loop(self):
+        """Stand for the loop: answer the probes that have been taken, and acknowledge every message."""
+        self.take(0.05)
+        events, self._turned = self.events[self._turned :], len(self.events)
+        for event in events:
+            if isinstance(event, Probe):
+                event.reply(event.question() if event.question is not None else None)
+            elif isinstance(event, Message):
+                self.subscriber.ack([event])
 
     def _connection(self, message):
         return self.subscriber.urgent if message.urgent else self.subscriber.bulk

@@ -4,13 +4,12 @@ import subprocess
 
 import pytest
 
-from sensor_guard.clock import SystemClock
 from sensor_guard.inbox import Inbox
 from sensor_guard.model import Drained, Fault, LinkLost, LinkUp
 from sensor_guard.mqtt import Access, Before, Subscriber
 from sensor_guard.testing import VirtualClock
 from tests.fakes.broker import Broker
-from tests.mqtt.guard import TOPICS, Device, Guard, settings
+from tests.mqtt.guard import TOPICS, Device, Guard, HastyClock, settings
 from tests.mqtt.scripted import ScriptedBroker
 
 both = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -135,13 +134,6 @@ def _locked(folder, password):
     passwords = folder / "passwd"
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "sensor_guard", password], check=True)
     return Broker("allow_anonymous false", f"password_file {passwords}")
-
-
-class HastyClock(SystemClock):
-    """Seconds of time-outs pass twenty times as fast."""
-
-    def monotonic(self):
-        return super().monotonic() * 20
 
 
 def test_a_broker_that_never_answers_is_given_up_and_called_again():

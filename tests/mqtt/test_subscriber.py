@@ -7,7 +7,7 @@ from sensor_guard.inbox import Inbox
 from sensor_guard.model import HOUR, Drained, LinkLost, LinkUp, Message
 from sensor_guard.mqtt import Before, Topics
 from sensor_guard.mqtt.connection import BURST, UNACKNOWLEDGED_LIMIT
-from tests.mqtt.guard import TOPICS, WITHIN, Device, Guard, wait_for_uptime
+from tests.mqtt.guard import TOPICS, WITHIN, Device, Guard, HastyClock, wait_for_uptime
 
 both = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 POWER = "guard/s/h1/power"
@@ -306,19 +306,31 @@ def test_poison_leaves_the_threads_alive(broker, device):
 
 
 class FullInbox(Inbox):
-    """Raises once for a message, as a full memory would."""
+    """Raises a few times for a message, as a full memory would."""
 
-    failures = 0
+    def __init__(self, failures):
+        super().__init__(linger=0.0)
+        self.failures = failures
 
     def put(self, event, *, urgent=False):
-        if isinstance(event, Message) and not self.failures:
-            self.failures += 1
+        if isinstance(event, Message) and self.failures:
+            self.failures -= 1
             raise MemoryError
         return super().put(event, urgent=urgent)
 
 
-def test_an_exception_in_the_callback_costs_no_message_and_no_thread(broker, device):
-    with Guard(broker, inbox=FullInbox(linger=0.0)) as guard:
+@both
+def test_a_message_that_our_own_code_stumbles_on_is_passed_on_as_it_came(broker, device, protocol):
+    with Guard(broker, inbox=FullInbox(1), protocol=protocol) as guard:
+        guard.drained()
+        device.publish(POWER, b"first")
+        device.publish(POWER, b"second")
+        assert guard.payloads(2) == ["first", "second"]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_message_that_cannot_be_taken_at_all_comes_again_with_the_next_connection(broker, device, buffered):
+    with Guard(broker, inbox=FullInbox(2), buffered=buffered) as guard:
         guard.drained()
         device.publish(POWER, b"first")
         device.publish(POWER, b"second")
@@ -327,6 +339,14 @@ def test_an_exception_in_the_callback_costs_no_message_and_no_thread(broker, dev
         broker.restart()
         assert guard.payloads(2) == ["second", "first"]
         assert guard.messages()[1].duplicate
+
+
+def test_a_message_that_cannot_be_taken_is_not_left_out_for_as_long_as_the_connection_lives(broker, device):
+    with Guard(broker, inbox=FullInbox(2), clock=HastyClock()) as guard:
+        guard.drained()
+        device.publish(POWER, b"first")
+        guard.until(lambda: len(guard.of(LinkLost)) == 2, "the connection given up")
+        assert guard.payloads(1) == ["first"]
 
 
 class Stumbling:
