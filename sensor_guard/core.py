@@ -17,11 +17,13 @@ from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Plan
 from sensor_guard.errors import JournalError, SensorGuardError
+from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, Probe, Request, Work
 from sensor_guard.journal import Batch, HomeState, Journal
 from sensor_guard.model import (
     DEVICE_TIME,
+    GATEWAY,
     HOUR,
     MINUTE,
     ClockStepped,
@@ -31,6 +33,7 @@ from sensor_guard.model import (
     Input,
     Instant,
     LinkLost,
+    LinkUp,
     Message,
     Notification,
     NotificationState,
@@ -46,6 +49,10 @@ CHECKPOINT_INPUTS = 20_000
 CHECKPOINT_EVERY: Span = 5 * MINUTE
 """A checkpoint begins after so many inputs or so much time, so that a start replays no more than that."""
 
+GAP_READINGS = 20_000
+GAP_HOMES = 20_000
+"""Of a larger journal the newest readings are looked through at a start for what devices had counted; and in a larger
+community those that have said nothing lately are not looked up."""
 WARN_LIMIT = 100
 """Topics of which a rejected message is logged in one hour; the counters have them all."""
 
@@ -79,6 +86,7 @@ class Turn:
     items: list[Message | Input] = field(default_factory=list)
     readings_of: dict[int, list[Reading]] = field(default_factory=dict)  # place in items -> readings
     quarantined: list[Quarantined] = field(default_factory=list)
+    stored: list[tuple[int, Input]] = field(default_factory=list)  # what of it was new, with its seq
     effects: Effects | None = None
     leased: list[Notification] = field(default_factory=list)
     answers: list[tuple[Callable[[object], None], object]] = field(default_factory=list)
@@ -104,6 +112,7 @@ class Core:
         self.journal = journal
         self.counters = counters or Counters()
         self.engine = Engine(self._plan_of)
+        self.gaps = Gaps()
         self._reader = reader
         self._channel = channel
         self._plan = plan
@@ -164,6 +173,7 @@ class Core:
             # A box without a battery for its clock: what was counted moves with it, and back when the time is known.
             self.commit(self.turn([ClockStepped(last_now, now - last_now)], now))
         if blind_start:
+            self._restore_gaps(last_now or now, now)
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
         if not settle:
             return differences
@@ -171,6 +181,18 @@ class Core:
         for report in self.journal.ambiguous_at_start(now):
             self.commit(self.turn([report], now))
         return differences
+
+    def _restore_gaps(self, until: Instant, now: Instant) -> None:
+        """Go on counting where the last process ended; see ``Gaps.restore``."""
+        reader = self.journal.reader
+        newest = reader.readings_after(max(0, reader.head() - GAP_READINGS), GAP_READINGS)
+        # All of them take a second for 50,000 homes, and a start is not to be held up: there, each begins anew.
+        last = reader.last_readings() if len(self.engine.homes) <= GAP_HOMES else []
+        self.gaps.restore((reading for _, reading in newest), last, until, self._plan.lateness)
+        gateway = self.engine.homes.get(GATEWAY)
+        watch = gateway.watches.get(FAULT) if gateway is not None else None
+        if watch is not None and watch.fault_active:
+            self.gaps.remember(now)
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:
         """Put a configuration in force; False if it is in force already. Every home's state is written with it."""
@@ -184,6 +206,7 @@ class Core:
             seq = batch.append_event(PlanChanged(plan_hash, now))
             batch.record(self.engine.feed([(seq, PlanChanged(plan_hash, now))], now))
             self._save_all(batch)
+        self.gaps.keep({(home.home_id, sensor.sensor_id) for home in plan.homes for sensor in home.sensors})
         log.info("plan.changed", plan_hash=plan_hash[:12], homes=len(plan.homes), rules=len(plan.rules))
         return True
 
@@ -213,6 +236,7 @@ class Core:
                 turn.items.append(item)
             elif not isinstance(item, (Work, Probe)) and not callable(item):
                 turn.items.append(item)
+        turn.items.extend(self.gaps.settle(now, self._plan.lateness))
         return turn
 
     def _warn_of(self, message: Quarantined) -> None:
@@ -264,7 +288,7 @@ class Core:
         return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
 
     def _write(self, batch: Batch, turn: Turn, room: int) -> None:
-        numbered = self._append(batch, turn)
+        numbered = turn.stored = self._append(batch, turn)
         batch.quarantine(turn.quarantined)
         if turn.effects is None:
             turn.effects = self.engine.feed(numbered, turn.now)
@@ -317,6 +341,7 @@ class Core:
     def _after(self, turn: Turn) -> None:
         counters, effects = self.counters, turn.effects
         assert effects is not None
+        self._watch_gaps(turn)
         counters.batches += 1
         counters.messages += len(turn.messages())
         counters.readings += sum(len(readings) for readings in turn.readings_of.values())
@@ -346,6 +371,18 @@ class Core:
         _answer_probes(turn)
         if self._texts_wait and not turn.leased:
             self._texts_wait = self.journal.next_text_at() is not None
+
+    def _watch_gaps(self, turn: Turn) -> None:
+        gaps = self.gaps
+        for _, item in turn.stored:
+            if isinstance(item, Reading):
+                if item.seq >= 0:
+                    gaps.saw(item)
+            elif isinstance(item, LinkUp) and item.blind_from is not None:
+                gaps.blind(item.blind_from, item.at)
+            elif isinstance(item, ClockStepped):
+                gaps.shift(item.offset)
+        self.counters.device_gaps = gaps.missing_count
 
     def next_due(self, *, room_at: Instant) -> Instant | None:
         """When the next turn should come though nothing arrives; None: not at all.

@@ -24,6 +24,7 @@ class Counters:
     messages: int = 0
     readings: int = 0
     duplicates: int = 0
+    device_gaps: int = 0
     batches: int = 0
     commands: int = 0
     raised: dict[str, int] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class GuardCollector(Collector):
             ("messages", "MQTT messages taken from the broker"),
             ("readings", "readings stored"),
             ("duplicates", "redelivered readings that were already stored"),
+            ("device_gaps", "numbers that a device has counted and that never came"),
             ("batches", "transactions committed"),
             ("commands", "commands of people carried out"),
         ):

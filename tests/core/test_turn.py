@@ -2,7 +2,7 @@
 
 import pytest
 
-from sensor_guard.inbox import Request, Work
+from sensor_guard.inbox import Probe, Request, Work
 from sensor_guard.journal.errors import JournalFullError
 from sensor_guard.model import AlarmOutcome, Command, CommandKind, DeliveryReport, NotificationState
 from tests.core.conftest import Box, at, plan
@@ -253,3 +253,32 @@ def test_a_daemon_that_stops_on_a_full_disk_forgets_what_it_could_not_store(box)
 
     assert box.alarms() == [("h1.panic.20260301T000200Z", "true", "unanswered")]
     assert len(box.outbox()) == 2
+
+
+def test_a_probe_is_answered_with_the_turn_and_writes_nothing(box):
+    seq, answers = box.journal.reader.head(), []
+    before = box.journal.reader.sizes()
+    box.step("1m", Probe(answers.append), Probe(answers.append, lambda: {"state": "ok"}))
+
+    assert answers == [None, {"state": "ok"}]
+    assert box.journal.reader.head() == seq
+    assert box.journal.reader.sizes() == before
+
+
+def test_a_probe_that_comes_with_a_reading_is_answered_only_when_that_is_on_disk(box):
+    answers = []
+    box.journal.failing = 1
+    turn = box.core.turn([box.message("h1/power_w", 80, at("1m")), Probe(answers.append)], at("1m"))
+    with pytest.raises(JournalFullError):
+        box.core.commit(turn)
+    assert not turn.answers
+
+    box.core.commit(turn)
+    box.finish(turn)
+    assert answers == [None]
+
+
+def test_a_question_that_raises_is_answered_with_what_it_met(box):
+    answers = []
+    box.step("1m", Probe(answers.append, lambda: 1 / 0))
+    assert answers == ["internal error: ZeroDivisionError: division by zero"]
