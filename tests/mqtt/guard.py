@@ -41,6 +41,7 @@ class Guard:
         self.subscriber = Subscriber(self.access, topics, self.inbox, self.clock, before)
         self.events = []
         self._turned = 0
+        self._pause = threading.Event()
         self.threads = [threading.Thread(target=body, name=name) for name, body in self.subscriber.start()]
         for thread in self.threads:
             thread.start()
@@ -77,6 +78,13 @@ class Guard:
                 return found
             assert time.monotonic() < deadline, f"{what or 'it'} never came; there was {self.events[-20:]}"
             self.take()
+
+    def until_quiet(self, is_there):
+        """Wait without taking anything."""
+        deadline = time.monotonic() + WITHIN
+        while not is_there():
+            assert time.monotonic() < deadline
+            self._pause.wait(0.02)
 
     def drained(self, times=1):
         """Wait until the link has drained so often, and give its whole story."""

@@ -10,10 +10,15 @@ NOT_AUTHORISED = 0x87
 
 
 class ScriptedBroker:
-    """Speaks MQTT 5. ``silent``: takes connections and says nothing; ``refuses``: topics that nobody may have."""
+    """Speaks MQTT 5. ``silent``: takes connections and says nothing; ``refuses``: topics that nobody may have;
+    ``says``: blocks that it says behind its SUBACK, to either of our connections in turn, then ``then``; ``connack``:
+    another one.
+    """
 
-    def __init__(self, *, silent=False, refuses=()):
-        self._silent, self._refuses = silent, refuses
+    def __init__(self, *, silent=False, refuses=(), says=(), connack=b"\x20\x03\x00\x00\x00"):
+        self._silent, self._refuses, self._connack = silent, refuses, connack
+        self._says = {True: list(says), False: list(says)}
+        self.then = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self.connections = 0
@@ -57,10 +62,12 @@ class ScriptedBroker:
 
     def _answer(self, kind, flags, body):
         if kind == CONNECT:
-            return b"\x20\x03\x00\x00\x00"
+            return self._connack
         if kind == SUBSCRIBE:
+            rows = self._says[any(topic == "guard/#" for topic, _ in _filters(body[3:]))]
             codes = bytes(NOT_AUTHORISED if topic in self._refuses else qos for topic, qos in _filters(body[3:]))
-            return bytes((0x90, len(codes) + 3)) + body[:2] + b"\0" + codes
+            says = rows.pop(0) if rows else b"".join(self.then)
+            return bytes((0x90, len(codes) + 3)) + body[:2] + b"\0" + codes + says
         if kind == PUBLISH and flags & 0x06:
             start = 2 + struct.unpack("!H", body[:2])[0]
             return b"\x40\x02" + body[start : start + 2]

@@ -61,6 +61,7 @@ def test_a_home_writes_its_own_sensors(broker):
         "sensor_guard/box1/canary",
         "sensor_guard/box1/dropped",
         "sensor_guard/box1/urgent",
+        "sensor_guard/box1/health",
         "zigbee2mqtt/front",
         "zigbee2mqtt/front/set",
         "$SYS/broker/uptime",
@@ -90,6 +91,20 @@ def test_a_home_hears_nobody(broker):
             other.publish("guard/s/h2/mark", b"1")
             daemon.hears("guard/s/h2/mark")
         assert home.heard == []
+
+
+def test_the_watcher_sees_our_health_and_nothing_of_the_homes(broker):
+    login = {"username": "sensor_guard", "password": lambda: PASSWORD}
+    topics = ["sensor_guard/+/health", "guard/#", "#"]
+    with as_user(broker, "watcher", topics=topics) as watcher, Guard(broker, **login) as guard:
+        guard.subscriber.report_by(lambda: {"state": "ok"})
+        guard.drained()
+        guard.until(lambda: guard.turn_loop() or watcher.heard)
+        with as_user(broker, "h1") as home:
+            home.publish("guard/s/h1/power", b"private")
+        guard.messages(1)
+        watcher.hears("sensor_guard/box1/health", lambda payload: b'"state": "ok"' in payload)
+        assert {topic for topic, _ in watcher.heard} <= {"sensor_guard/box1/health", "sensor_guard/box1/status"}
 
 
 def test_the_daemon_has_all_that_it_needs(broker):

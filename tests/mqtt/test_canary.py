@@ -1,12 +1,15 @@
 """Pulses from the broker through the loop and back, and what is published of our health."""
 
 import json
+import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from sensor_guard.clock import SystemClock
+from sensor_guard.clock import SystemClock, format_at
 from sensor_guard.inbox import Probe
-from sensor_guard.model import Fault, LinkLost, Message
+from sensor_guard.model import MINUTE, Fault, LinkLost, Message
 from sensor_guard.mqtt.bulk import HEALTH_EVERY
 from sensor_guard.mqtt.lane import PULSE_EVERY, PULSE_WITHIN
 from tests.mqtt.guard import Device, Guard
@@ -157,3 +160,24 @@ def test_a_loop_that_does_not_answer_is_told_to_the_outside(broker):
         assert json.loads(device.hears(HEALTH))["state"] == "stalled"
         # And only one question waits for it.
         assert len([probe for probe in guard.of(Probe) if probe.question is not None]) == 1
+
+
+def test_the_check_of_the_manual_tells_a_living_box_from_a_dead_one(broker):
+    manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    script = re.search(r"```sh\n(health=.*?)```", manual, re.DOTALL).group(1)
+    login = "-h BOX -p 8883 --cafile ca.crt -u watcher -P ..."
+    assert login in script
+    script = script.replace(login, f"-h 127.0.0.1 -p {broker.port}").replace("GATEWAY", "box1").replace("-W 10", "-W 2")
+
+    def check(*, at=None, state="ok"):
+        if at is not None:
+            with Device(broker) as device:
+                word = json.dumps({"version": "1", "at": at, "state": state, "next_within": 120})
+                device.publish(HEALTH, word.encode(), retain=True)
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False).returncode
+
+    now = SystemClock().now()
+    assert check() == 1
+    assert check(at=format_at(now)) == 0
+    assert check(at=format_at(now), state="degraded") == 1
+    assert check(at=format_at(now - 10 * MINUTE)) == 1

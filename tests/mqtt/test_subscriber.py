@@ -3,7 +3,7 @@
 import pytest
 
 from sensor_guard.clock import AcceleratedClock, SystemClock
-from sensor_guard.inbox import Inbox
+from sensor_guard.inbox import BEST_EFFORT_LIMIT, Inbox
 from sensor_guard.model import HOUR, Drained, LinkLost, LinkUp, Message
 from sensor_guard.mqtt import Before, Topics
 from sensor_guard.mqtt.connection import BURST, UNACKNOWLEDGED_LIMIT
@@ -412,3 +412,48 @@ def test_following_the_same_topics_changes_nothing(broker, device):
 
 def _subscribed(broker, topic):
     return f"\t{topic} (QoS 1)" in broker.log
+
+
+# -- in blocks, or as paho reads ---------------------------------------------------------------------------------------
+
+
+@both
+def test_both_ways_of_reading_give_the_same_messages(broker, device, protocol):
+    rows = [(POWER, b"x" * size) for size in (0, 1, 127, 128, 4_096, 4_097, 4_098, 20_000, 200_000)]
+    seen = []
+    for buffered in (True, False):
+        session_with(broker, protocol=protocol)
+        device.publish_all(rows)
+        device.publish("guard/s/h1/\N{LATIN SMALL LETTER E WITH ACUTE}", b"1")
+        with Guard(broker, protocol=protocol, buffered=buffered) as guard:
+            guard.drained()
+            device.publish_all(rows, qos=0)
+            guard.ack([each for each in guard.messages(2 * len(rows) + 1) if each.qos])
+            seen.append([each._replace(packet_id=0, received_at=0) for each in guard.messages()])
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_the_best_effort_flood_is_bounded_and_counted(broker, device, buffered):
+    with Guard(broker, buffered=buffered) as guard:
+        guard.drained()
+        count = BEST_EFFORT_LIMIT + 500
+        for start in range(0, count, 500):
+            device.publish_all(numbered(start, min(start + 500, count)), qos=0)
+        guard.until_quiet(lambda: guard.inbox.depth() + guard.inbox.dropped_count >= count)
+        assert guard.inbox.dropped_count == 500
+        device.publish(POWER, b"still taken")
+        guard.until_quiet(lambda: guard.inbox.depth() > BEST_EFFORT_LIMIT)
+
+
+@pytest.mark.parametrize("window", [20, 100, 500])
+def test_a_backlog_is_worked_off_whatever_the_window(broker, window):
+    session_with(broker, 3_000)
+    with Guard(broker, receive_maximum=window) as guard:
+        acked = 0
+        while acked < 3_000:
+            news = guard.messages(acked + 1)[acked:]
+            guard.subscriber.ack(news)
+            acked += len(news)
+        assert guard.payloads() == [str(n) for n in range(3_000)]
+        guard.drained()

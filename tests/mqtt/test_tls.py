@@ -66,15 +66,17 @@ def tls(certificates, *, ca="ca", own="box"):
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_readings_come_over_tls(broker, certificates, protocol):
+@pytest.mark.parametrize("buffered", [True, False])
+def test_readings_come_over_tls(broker, certificates, protocol, buffered):
     context = ssl.create_default_context(cafile=str(certificates["ca"][1]))
     context.load_cert_chain(certificates["box"][1], certificates["box"][0])
-    with Guard(broker, host="localhost", tls=tls(certificates), protocol=protocol) as guard:
+    with Guard(broker, host="localhost", tls=tls(certificates), protocol=protocol, buffered=buffered) as guard:
         guard.drained()
         with Device(broker, tls=context) as device:
-            rows = [("guard/s/h1/power", b'{"power_w": %d}' % n) for n in range(300)]
+            # More than a record of TLS, and more than a block.
+            rows = [("guard/s/h1/power", b'{"power_w": %d}' % n + b" " * 900) for n in range(300)]
             device.publish_all(rows)
-        assert len(guard.messages(300)) == 300
+        assert [message.payload for message in guard.messages(300)] == [payload for _, payload in rows]
         guard.ack(guard.messages())
 
 
