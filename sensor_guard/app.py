@@ -5,6 +5,7 @@ control socket, /healthz and /metrics, APScheduler's for calendar work. One owne
 written limits between them; no locks in the core.
 """
 
+import gc
 import signal
 import threading
 from contextlib import ExitStack
@@ -37,6 +38,10 @@ ANSWER_WITHIN = 30.0
 """Seconds after which a person is told that the commit has not happened."""
 LINGER = 0.25
 """Seconds that a reading waits at most for company, so that a cheap disk is not written once per message."""
+
+COLLECT_AFTER = (20_000, 20, 50)
+"""When the collector of cyclic garbage looks: a batch makes thousands of tuples that are gone with it, and no cycles.
+With Python's own 700 it took a third of the time of a reading."""
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +121,10 @@ class Daemon:
         if isinstance(standing.subscriber, Subscriber):
             standing.subscriber.report_by(standing.report)
         threads.subscribe(standing.subscriber)
+        # What stands now stays: the collector need not look at it again after every few messages.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         tell_systemd(self.environment.notify_socket, "READY=1")
         log.info("service.started", version=__version__, homes=len(config.homes.entries))
 
