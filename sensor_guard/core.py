@@ -20,7 +20,7 @@ from sensor_guard.errors import JournalError, SensorGuardError
 from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, Probe, Request, Work
-from sensor_guard.journal import Batch, HomeState, Journal
+from sensor_guard.journal import FOLDING, Batch, Folding, HomeState, Journal
 from sensor_guard.model import (
     DEVICE_TIME,
     GATEWAY,
@@ -107,6 +107,7 @@ class Core:
         reader: MessageReader,
         *,
         channel: str = "",
+        folding: Folding = FOLDING,
         counters: Counters | None = None,
     ) -> None:
         self.journal = journal
@@ -115,6 +116,7 @@ class Core:
         self.gaps = Gaps()
         self._reader = reader
         self._channel = channel
+        self._folding = folding
         self._plan = plan
         self._plan_text = plan_to_text(plan)
         self._plan_hash = text_hash(self._plan_text)
@@ -249,12 +251,13 @@ class Core:
             self._warned.add(message.topic)
             log.warning("reading.rejected", topic=message.topic[:200], reason=message.reason, detail=message.detail)
 
-    def commit(self, turn: Turn, *, room: int = 0) -> None:
+    def commit(self, turn: Turn, *, room: int = 0, critical_only: bool = False) -> None:
         """Store, decide and store what follows, in one transaction.
 
         Args:
             turn: as ``turn`` made it, or as a failed ``commit`` left it.
             room: how many texts the worker can take now; they are in ``turn.leased`` afterwards.
+            critical_only: the worker takes nothing else now.
 
         Raises:
             JournalUnavailableError: nothing is stored; commit the same turn again later.
@@ -267,7 +270,7 @@ class Core:
             return
         try:
             with self.journal.batch(turn.now) as batch:
-                self._write(batch, turn, room)
+                self._write(batch, turn, room, critical_only=critical_only)
         except BaseException:
             self.is_refused = True
             self._is_ahead = turn.effects is not None
@@ -287,7 +290,7 @@ class Core:
             return False
         return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
 
-    def _write(self, batch: Batch, turn: Turn, room: int) -> None:
+    def _write(self, batch: Batch, turn: Turn, room: int, *, critical_only: bool) -> None:
         numbered = turn.stored = self._append(batch, turn)
         batch.quarantine(turn.quarantined)
         if turn.effects is None:
@@ -298,7 +301,9 @@ class Core:
                 event.apply(batch)
         self._texts_wait = self._texts_wait or bool(turn.effects.notifications)
         if room > 0 and self._texts_wait:
-            turn.leased = batch.lease(turn.now, room, channel=self._channel)
+            turn.leased = batch.lease(
+                turn.now, room, channel=self._channel, folding=self._folding, critical_only=critical_only
+            )
         self._inputs_since += len(numbered)
         if any(isinstance(item, ClockStepped) for item in turn.items):
             # Rows from before the step and rows from after it do not mix.
@@ -319,9 +324,11 @@ class Core:
             numbered.extend(self._stored(batch, waiting))
             waiting = []
             if isinstance(item, DeliveryReport):
-                if not batch.report(item):
-                    continue
                 self._texts_wait = self._texts_wait or item.state == NotificationState.PENDING
+                numbered.extend((batch.append_event(told), told) for told in batch.report_all(item))
+                continue
+            if isinstance(item, ClockStepped):
+                batch.shift_texts(item.offset)
             numbered.append((batch.append_event(item), item))
         numbered.extend(self._stored(batch, waiting))
         return numbered
@@ -384,18 +391,21 @@ class Core:
                 gaps.shift(item.offset)
         self.counters.device_gaps = gaps.missing_count
 
-    def next_due(self, *, room_at: Instant) -> Instant | None:
+    def next_due(self, *, room_at: Instant, critical_room_at: Instant | None = None) -> Instant | None:
         """When the next turn should come though nothing arrives; None: not at all.
 
         room_at: when the worker can take another text; before that a waiting one is no reason for a turn.
+        critical_room_at: when it can take a critical one, if that is earlier.
         """
-        due = self.engine.next_deadline()
+        dues = [self.engine.next_deadline()]
         if self._texts_wait:
-            text_at = self.journal.next_text_at()
-            if text_at is not None:
-                text_at = max(text_at, room_at)
-                due = text_at if due is None else min(due, text_at)
-        return due
+            rooms = [(room_at, False)]
+            if critical_room_at is not None and critical_room_at < room_at:
+                rooms.append((critical_room_at, True))
+            for at, critical_only in rooms:
+                text_at = self.journal.next_text_at(critical_only=critical_only)
+                dues.append(None if text_at is None else max(text_at, at))
+        return min((due for due in dues if due is not None), default=None)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 

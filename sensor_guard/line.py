@@ -13,6 +13,7 @@ from sensor_guard.core import Core, Turn
 from sensor_guard.inbox import Event
 from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.model import ClockStepped
+from sensor_guard.notify.backup import OFFER_LIMIT
 from sensor_guard.standing import Standing
 
 WAIT_LIMIT = 1.0
@@ -68,7 +69,10 @@ class Line:
     def wait(self) -> float:
         """Say for how many real seconds there is nothing to do unless something arrives."""
         now, worker = self.clock.now(), self.standing.worker
-        due = self.core.next_due(room_at=worker.room_at(now) if worker is not None else now)
+        if worker is None:
+            due = self.core.next_due(room_at=now)
+        else:
+            due = self.core.next_due(room_at=worker.room_at(now), critical_room_at=worker.critical_room_at(now))
         if due is None:
             return WAIT_LIMIT
         return min(WAIT_LIMIT, max(0.0, (due - now) / 1_000 / self.clock.factor))
@@ -95,6 +99,8 @@ class Line:
             assert self.standing.worker is not None
             for notification in turn.leased:
                 self.standing.worker.submit(notification)
+        if self.standing.worker is not None and self.standing.worker.wants_backup(turn.now):
+            self.standing.worker.back_up(self.core.journal.critical_unsent(OFFER_LIMIT))
         for reply, answer in turn.answers:
             reply(answer)
         if turn.items or turn.leased:
@@ -109,7 +115,11 @@ class Line:
             started = self.clock.monotonic()
             worker = self.standing.worker
             try:
-                self.core.commit(turn, room=worker.room(turn.now) if worker is not None else 0)
+                if worker is None:
+                    self.core.commit(turn)
+                else:
+                    only = worker.takes_critical_only(turn.now)
+                    self.core.commit(turn, room=worker.room(turn.now), critical_only=only)
             except JournalUnavailableError as error:
                 if not failed:
                     log.error("commit.failed", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code

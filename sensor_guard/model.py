@@ -312,6 +312,7 @@ class NotificationKind(StrEnum):
     UNCLOSED = "unclosed"  # answered, and not closed for a long time
     STAND_DOWN = "stand_down"  # somebody else has answered
     CLOSED = "closed"  # how it ended
+    DIGEST = "digest"  # several of the above in one, made by the outbox
     TEST = "test"  # notify test CONTACT
 
 
@@ -332,7 +333,8 @@ class Notification:
     """One message to one person, as the engine asks for it and the outbox keeps it.
 
     ``params`` fill the template when it is rendered at sending; ids, numbers and words only. ``code`` is given by
-    the journal when the row is written; ``attempts``, ``receipt_id`` (the provider's id) and ``state`` move later.
+    the journal when the row is written, and ``alarm_at`` (when its alarm rose); ``attempts``, ``receipt_id`` (the
+    provider's id) and ``state`` move later.
     """
 
     notification_id: str  # <alarm_id>.<n>
@@ -351,6 +353,7 @@ class Notification:
     attempts: int = 0
     attempted_at: Instant | None = None
     receipt_id: str | None = None
+    alarm_at: Instant = 0
 
 
 class CommandKind(StrEnum):

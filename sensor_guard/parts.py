@@ -92,8 +92,11 @@ def make_subscriber(
 def make_worker(config: Config, journal: Journal, inbox: Inbox, now: Instant) -> SmsWorker:
     """Give what sends the texts; it goes on with those that the last process had under way."""
     notifiers = config.settings.notifiers
-    notifier = NOTIFIERS[notifiers.order[0]](notifiers, lambda: read_secret("twilio_auth_token"))
-    worker = SmsWorker(notifier, config, report=inbox.put, tell=inbox.put)
+    ways = [
+        (name, NOTIFIERS[name](notifiers, lambda: read_secret("twilio_auth_token")))
+        for name in dict.fromkeys(notifiers.order)
+    ]
+    worker = SmsWorker(ways[0][1], config, report=inbox.put, tell=inbox.put, backup=ways[1:])
     for recipient_id, at in journal.texts_tried_since(now - DAY):
         worker.remember(recipient_id, at)
     for notification in journal.outbox_open():

@@ -161,7 +161,7 @@ class TwilioSettings(Strict):
 
 
 class NotifiersSettings(Strict):
-    """How people are told. The first of ``order`` is used."""
+    """How people are told: by the first of ``order``; calls for help also by the next one while the first is down."""
 
     order: Annotated[tuple[Literal["twilio", "console"], ...], Field(min_length=1, strict=False)] = Field(
         examples=["[twilio]"]

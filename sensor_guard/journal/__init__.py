@@ -9,6 +9,7 @@
 """
 
 from sensor_guard.journal.batch import Batch, HomeState
+from sensor_guard.journal.digest import FOLDING, Folding
 from sensor_guard.journal.errors import (
     JournalBusyError,
     JournalCorruptError,
@@ -27,9 +28,11 @@ from sensor_guard.journal.tail import TailBatch
 from sensor_guard.journal.trail import TrailEntry, What
 
 __all__ = [
+    "FOLDING",
     "REPORT_TABLE",
     "AlarmStep",
     "Batch",
+    "Folding",
     "HomeState",
     "Journal",
     "JournalBusyError",

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from sensor_guard.journal.codec import encode
+from sensor_guard.journal.digest import Folding
 from sensor_guard.journal.errors import translate, translated
 from sensor_guard.journal.numbers import Numbers, read_number, write_meta
 from sensor_guard.journal.outbox import Outbox
@@ -17,7 +18,17 @@ from sensor_guard.journal.quarantine import Quarantine
 from sensor_guard.journal.readings import ReadingTable
 from sensor_guard.journal.rows import write_alarms
 from sensor_guard.journal.trail import Trail
-from sensor_guard.model import Command, DeliveryReport, Effects, Input, Instant, Notification, Quarantined, Reading
+from sensor_guard.model import (
+    Command,
+    DeliveryReport,
+    Effects,
+    Input,
+    Instant,
+    Notification,
+    Quarantined,
+    Reading,
+    Span,
+)
 
 
 class HomeState(NamedTuple):
@@ -175,16 +186,33 @@ class Batch:
         trail.batch_seq = self.seq
         return len(new_steps) + new_texts
 
-    def lease(self, now: Instant, limit: int, *, channel: str = "") -> list[Notification]:
-        """Take due texts to be sent over ``channel``, at most ``limit``: the most urgent first, then the newest.
+    def lease(
+        self,
+        now: Instant,
+        limit: int,
+        *,
+        channel: str = "",
+        folding: Folding | None = None,
+        critical_only: bool = False,
+    ) -> list[Notification]:
+        """Take due texts to be sent over ``channel``, at most ``limit``: most urgent first, newest alarm first.
 
-        Each is ``sending`` with its attempt counted. Hand them over only after this batch is committed.
+        Each is ``sending`` with its attempt counted. Hand them over only after this batch is committed. ``folding``:
+        when several texts to one person become one, None: never.
         """
-        return self._parts.outbox.lease(now, limit, channel)
+        return self._parts.outbox.lease(now, limit, channel, folding=folding, critical_only=critical_only)
 
     def report(self, report: DeliveryReport) -> bool:
         """Move a text to the reported state; False if that is no legal change: then it is counted, and not fed."""
         return self._parts.outbox.report(report, self._now)
+
+    def report_all(self, report: DeliveryReport) -> list[DeliveryReport]:
+        """Move a text, and with a digest every text that it tells; give the reports that counted, to be fed."""
+        return self._parts.outbox.report_all(report, self._now)
+
+    def shift_texts(self, offset: Span) -> None:
+        """The clock was set by so much: what waits for a later try waits as long as before."""
+        self._parts.outbox.shift(offset)
 
     def cancel(self, notification_ids: Iterable[str]) -> int:
         """Take back texts that still wait; one under way is not tried again. Says how many were taken back."""

@@ -3,6 +3,8 @@
 pending -> sending          lease: the attempt is on disk before the provider hears of it
 sending -> accepted ...     the worker's report
 pending -> cancelled        nobody needs it any more
+
+A text that is folded into a digest (``digest``) has the digest's state, and is never leased itself.
 """
 
 import sqlite3
@@ -12,10 +14,19 @@ from enum import StrEnum
 from hashlib import sha256
 
 from sensor_guard.journal.codec import storable
+from sensor_guard.journal.digest import (
+    Folding,
+    digest_for,
+    members_of,
+    plan_for,
+    recipients_to_fold,
+    renew,
+    waiting_digest,
+)
 from sensor_guard.journal.numbers import count
-from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, read_notification, write_notification
+from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY, read_notification, write_notification
 from sensor_guard.journal.trail import Trail
-from sensor_guard.model import DAY, DeliveryReport, Instant, Notification, NotificationState, Span
+from sensor_guard.model import DAY, DeliveryReport, Instant, Notification, NotificationKind, NotificationState, Span
 
 PENDING = NotificationState.PENDING
 SENDING = NotificationState.SENDING
@@ -86,17 +97,27 @@ class Outbox:
         self._trail.notification(wanted.alarm_id, wanted.notification_id, "", PENDING, at=now, reason=wanted.kind)
         return True
 
-    def lease(self, now: Instant, limit: int, channel: str) -> list[Notification]:
-        """Take due texts, the most urgent first and the newest first among these, and mark each as being sent."""
+    def lease(
+        self, now: Instant, limit: int, channel: str, *, folding: Folding | None = None, critical_only: bool = False
+    ) -> list[Notification]:
+        """Take due texts and mark each as being sent: the most urgent first, those of the newest alarm first of these.
+
+        A text that is tried again keeps its place. ``folding``: when texts become one; None: never.
+        """
+        if folding is not None and not critical_only:
+            for recipient_id in recipients_to_fold(self._db, now):
+                self._fold(recipient_id, now, folding)
         due = self._db.execute(
             f"SELECT {NOTIFICATION_COLUMNS} FROM outbox INDEXED BY outbox_waiting"  # noqa: S608
-            " WHERE state = 'pending' AND due_at <= ?"
-            " ORDER BY urgency, due_at DESC, rowid LIMIT ?",
-            (now, limit),
+            " WHERE state = 'pending' AND folded_into IS NULL AND due_at <= ? AND urgency <= ?"
+            " ORDER BY urgency, alarm_at DESC, due_at, rowid LIMIT ?",
+            (now, 0 if critical_only else len(URGENCY), limit),
         ).fetchall()
         leased = []
         for row in due:
             waiting = read_notification(row)
+            if waiting.kind == NotificationKind.DIGEST:
+                self._take_members(waiting.notification_id, now)
             taken = replace(
                 waiting,
                 state=SENDING,
@@ -140,16 +161,38 @@ class Outbox:
         self._trail.notification(alarm_id, notification_id, before, after, at=report.at, reason=reason)
         return True
 
+    def report_all(self, report: DeliveryReport, now: Instant) -> list[DeliveryReport]:
+        """Move a text, and with a digest every text that it tells; give the reports that counted, for the engine.
+
+        The engine knows nothing of digests: it is given what became of the texts that it asked for.
+        """
+        if not self.report(report, now):
+            return []
+        digest_id = storable(report.notification_id)
+        members = [replace(report, notification_id=member) for member in members_of(self._db, digest_id)]
+        if not members:
+            return [report]
+        counted = [member for member in members if self.report(member, now)]
+        if report.state == PENDING:
+            self._settle_digest(digest_id, now)
+        return counted
+
+    def shift(self, offset: Span) -> None:
+        """The clock was set: what waits for a later try waits as long as before, and no longer."""
+        self._db.execute(
+            "UPDATE outbox SET due_at = due_at + ?1, alarm_at = alarm_at + ?1 WHERE state = 'pending'", (offset,)
+        )
+
     def cancel(self, notification_ids: Iterable[str], now: Instant) -> int:
         """Take back what still waits; what is under way is not tried again. Says how many were taken back."""
-        cancelled = 0
+        cancelled, digests = 0, set[str | None]()
         for notification_id in notification_ids:
             row = self._db.execute(
-                "SELECT alarm_id, state FROM outbox WHERE notification_id = ?", (notification_id,)
+                "SELECT alarm_id, state, folded_into FROM outbox WHERE notification_id = ?", (notification_id,)
             ).fetchone()
             if row is None:
                 continue
-            alarm_id, state = row
+            alarm_id, state, folded_into = row
             if state == PENDING:
                 self._db.execute(
                     "UPDATE outbox SET state = 'cancelled', changed_at = ? WHERE notification_id = ?",
@@ -157,9 +200,53 @@ class Outbox:
                 )
                 self._trail.notification(alarm_id, notification_id, PENDING, CANCELLED, at=now, reason="not_needed")
                 cancelled += 1
+                digests.add(folded_into)
             elif state in OPEN_STATES:
                 self._db.execute("UPDATE outbox SET stop_wanted = 1 WHERE notification_id = ?", (notification_id,))
+        for digest_id in digests - {None}:
+            self._settle_digest(str(digest_id), now)
         return cancelled
+
+    def _fold(self, recipient_id: str, now: Instant, folding: Folding) -> None:
+        """Make one text of several to this person, or let them wait for one another."""
+        plan = plan_for(self._db, recipient_id, now, folding)
+        for notification_id in plan.hold:
+            self._db.execute(
+                "UPDATE outbox SET due_at = ? WHERE notification_id = ?", (plan.hold_until, notification_id)
+            )
+        if not plan.fold:
+            return
+        digest_id = waiting_digest(self._db, recipient_id)
+        if digest_id is None:
+            digest = digest_for(self._db, recipient_id, now)
+            digest_id = digest.notification_id
+            self.add(digest, now)
+        self._db.executemany(
+            "UPDATE outbox SET folded_into = ?, changed_at = ? WHERE notification_id = ?",
+            [(digest_id, now, notification_id) for notification_id in plan.fold],
+        )
+        renew(self._db, digest_id, now)
+
+    def _take_members(self, digest_id: str, now: Instant) -> None:
+        """What a digest tells is being sent with it."""
+        members = self._db.execute(
+            "UPDATE outbox SET state = 'sending', reason = '', changed_at = ? WHERE folded_into = ?"
+            " AND state = 'pending' RETURNING alarm_id, notification_id",
+            (now, digest_id),
+        ).fetchall()
+        for alarm_id, notification_id in members:
+            self._trail.notification(alarm_id, notification_id, PENDING, SENDING, at=now, reason="in_digest")
+
+    def _settle_digest(self, digest_id: str, now: Instant) -> None:
+        """Some of what a waiting digest tells is not needed any more; perhaps the whole of it."""
+        if (
+            not renew(self._db, digest_id, now)
+            and self._db.execute(
+                "UPDATE outbox SET state = 'cancelled', changed_at = ? WHERE notification_id = ? AND state = 'pending'",
+                (now, digest_id),
+            ).rowcount
+        ):
+            self._trail.notification("", digest_id, PENDING, CANCELLED, at=now, reason="not_needed")
 
     def _ignore(self, why: Ignored) -> bool:
         count(self._db, "report", why)

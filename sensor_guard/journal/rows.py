@@ -23,7 +23,7 @@ ALARM_COLUMNS = (
 )
 NOTIFICATION_COLUMNS = (
     "notification_id, alarm_id, home_id, rule_id, kind, severity, step, recipient_id, due_at, params, code, channel,"
-    " state, attempts, attempted_at, receipt_id"
+    " state, attempts, attempted_at, receipt_id, alarm_at"
 )
 OPEN_STATES = (
     NotificationState.PENDING,
@@ -33,7 +33,8 @@ OPEN_STATES = (
 )
 """States of a text of which more is to come."""
 
-_URGENCY: dict[str, int] = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2, Severity.MAINTENANCE: 3}
+URGENCY: dict[str, int] = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2, Severity.MAINTENANCE: 3}
+"""The rank of a severity, 0 first; an unknown one comes first."""
 
 # Columns and placeholders are this module's own: nothing from outside is put into a statement.
 _UPSERT_ALARM = f"""
@@ -112,19 +113,22 @@ def read_notification(row: Row) -> Notification:
         attempts=row[13],
         attempted_at=row[14],
         receipt_id=row[15],
+        alarm_at=row[16],
     )
 
 
 def write_notification(db: sqlite3.Connection, wanted: Notification, code: str, now: Instant) -> None:
-    """Put a text into the outbox, waiting to be sent."""
+    """Put a text into the outbox, waiting to be sent. Its alarm, if it has one, is there already."""
+    risen = db.execute("SELECT raised_at FROM alarms WHERE alarm_id = ?", (wanted.alarm_id,)).fetchone()
+    alarm_at = risen[0] if risen else wanted.alarm_at or now
     db.execute(
         f"INSERT INTO outbox ({NOTIFICATION_COLUMNS}, reason, urgency, stop_wanted, created_at, changed_at)"  # noqa: S608
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, ?, ?)",
         (
             storable(wanted.notification_id), wanted.alarm_id, wanted.home_id, wanted.rule_id, wanted.kind,
             wanted.severity, wanted.step, storable(wanted.recipient_id), wanted.due_at, encode_params(wanted.params),
-            code, wanted.channel, NotificationState.PENDING, 0, None, None,
-            _URGENCY.get(wanted.severity, 0), now, now,
+            code, wanted.channel, NotificationState.PENDING, 0, None, None, alarm_at,
+            URGENCY.get(wanted.severity, 0), now, now,
         ),
     )  # fmt: skip
 

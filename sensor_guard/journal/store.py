@@ -20,7 +20,7 @@ from sensor_guard.journal.prune import Pruned, prune
 from sensor_guard.journal.quarantine import Quarantine
 from sensor_guard.journal.reader import Reader
 from sensor_guard.journal.readings import ReadingTable
-from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, read_notification
+from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY, read_notification
 from sensor_guard.journal.tail import TailBatch, read_tail
 from sensor_guard.journal.trail import Trail
 from sensor_guard.model import DeliveryReport, Instant, Notification, NotificationState, Span
@@ -222,22 +222,39 @@ class Journal:
     # -- texts ------------------------------------------------------------------------------------------------------
 
     def outbox_open(self) -> list[Notification]:
-        """Give every text of which more is to come: pending, sending, accepted or ambiguous; oldest first."""
+        """Give every text of which more is to come: pending, sending, accepted or ambiguous; oldest first.
+
+        Those that a digest tells are left out: the digest is sent, not they.
+        """
         with translated(self.path):
             rows = self._db.execute(
                 f"SELECT {NOTIFICATION_COLUMNS} FROM outbox"  # noqa: S608
-                f" WHERE state IN ({', '.join('?' for _ in OPEN_STATES)}) ORDER BY created_at, rowid",
+                f" WHERE state IN ({', '.join('?' for _ in OPEN_STATES)}) AND folded_into IS NULL"
+                " ORDER BY created_at, rowid",
                 OPEN_STATES,
             ).fetchall()
         return [read_notification(row) for row in rows]
 
-    def next_text_at(self) -> Instant | None:
+    def next_text_at(self, *, critical_only: bool = False) -> Instant | None:
         """Say when the next waiting text is due, None if none waits."""
         with translated(self.path):
-            due: Instant | None = self._db.execute("SELECT min(due_at) FROM outbox WHERE state = 'pending'").fetchone()[
-                0
-            ]
+            due: Instant | None = self._db.execute(
+                "SELECT min(due_at) FROM outbox INDEXED BY outbox_waiting"
+                " WHERE state = 'pending' AND folded_into IS NULL AND urgency <= ?",
+                (0 if critical_only else len(URGENCY),),
+            ).fetchone()[0]
         return due
+
+    def critical_unsent(self, limit: int) -> list[Notification]:
+        """Give the calls for help of which nobody knows that they were sent, the newest alarm's first."""
+        with translated(self.path):
+            rows = self._db.execute(
+                f"SELECT {NOTIFICATION_COLUMNS} FROM outbox"  # noqa: S608
+                " WHERE state IN ('pending', 'sending', 'ambiguous') AND urgency = 0"
+                " AND kind IN ('alarm', 'reminder', 'unclosed') ORDER BY alarm_at DESC, rowid LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [read_notification(row) for row in rows]
 
     def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant]]:
         """Give (recipient_id, attempted_at) of every text that was tried since then: a person's day so far."""
@@ -252,7 +269,9 @@ class Journal:
         To be handled like a worker's reports (``Batch.report``, fed to the engine) before anything is sent.
         """
         with translated(self.path):
-            rows = self._db.execute("SELECT notification_id FROM outbox WHERE state = 'sending' ORDER BY rowid")
+            rows = self._db.execute(
+                "SELECT notification_id FROM outbox WHERE state = 'sending' AND folded_into IS NULL ORDER BY rowid"
+            )
             return [
                 DeliveryReport(row[0], NotificationState.AMBIGUOUS, now, reason="found_sending_at_start")
                 for row in rows

@@ -47,6 +47,8 @@ class Channel:
         self._told = False
         self._told_once = False
         self.held_until: Instant = 0
+        self.critical_held_until: Instant = 0
+        """For a critical text: never more than ``BACKOFF_LIMIT`` ahead, whatever the provider asks for."""
         self.reason = ""
 
     @property
@@ -56,9 +58,9 @@ class Channel:
             return ChannelState.DOWN
         return ChannelState.FAILING if self._failures else ChannelState.UP
 
-    def is_held(self, now: Instant) -> bool:
+    def is_held(self, now: Instant, *, critical: bool = False) -> bool:
         """Say whether the next try has to wait."""
-        return now < self.held_until
+        return now < (self.critical_held_until if critical else self.held_until)
 
     def is_probing(self) -> bool:
         """Say whether the next text is a try, and the others better wait for how it ends."""
@@ -75,6 +77,8 @@ class Channel:
         ceiling = min(BACKOFF_LIMIT, BACKOFF_FIRST << min(self._failures, 10))
         wait = max(ceiling // 2 + self._jitter.randint(0, ceiling // 2), error.retry_after or 0)
         self.held_until = max(self.held_until, now + wait)
+        # "Come again in an hour" is no answer to a call for help: it knocks once every half minute.
+        self.critical_held_until = max(self.critical_held_until, now + min(wait, BACKOFF_LIMIT))
         lasting = self._failures > 1 and now - self._failing_since >= OUTAGE_AFTER
         if lasting or action_of(error) is Action.CHANNEL_DOWN or error.reason in _LOGIN_PAGE:
             self._say_down(error.reason, now)
@@ -99,7 +103,7 @@ class Channel:
         """A text was accepted: all is well."""
         self._refused.clear()
         if self._only_arrival_counts:
-            self.held_until = now + BACKOFF_LIMIT  # its receipt comes first
+            self.held_until = self.critical_held_until = now + BACKOFF_LIMIT  # its receipt comes first
             return
         self._posts_fail = False
         self._works(now)
@@ -118,17 +122,18 @@ class Channel:
 
     def open(self) -> None:
         """Try at once: the configuration or a secret has changed."""
-        self.held_until = 0
+        self.held_until = self.critical_held_until = 0
 
     def shift(self, offset: Span) -> None:
         """The clock was set."""
         self.held_until += offset
+        self.critical_held_until += offset
         self._failing_since += offset
         self._arrived_at += offset
 
     def _works(self, now: Instant) -> None:
         self._failures = 0
-        self.held_until = 0
+        self.held_until = self.critical_held_until = 0
         self.reason = ""
         if self._told:
             log.info("channel.recovered")

@@ -7,7 +7,7 @@ it is seconds, and hours have been seen (twilio-node issue 647). Beyond ``list_l
 from dataclasses import dataclass, replace
 
 from sensor_guard.model import Instant, Notification, Span
-from sensor_guard.notify.limits import urgency
+from sensor_guard.notify.limits import is_critical, urgency
 
 
 @dataclass(slots=True)
@@ -55,6 +55,10 @@ class Doubts:
     def next_at(self) -> Instant | None:
         """Say when the next one is due."""
         return min((doubt.due_at for doubt in self._open.values()), default=None)
+
+    def has_critical(self) -> bool:
+        """Say whether one of them is a call for help."""
+        return any(is_critical(doubt.notification) for doubt in self._open.values())
 
     def shift(self, offset: Span) -> None:
         """The clock was set: by the new one these texts were tried at another time.

@@ -37,6 +37,11 @@ def urgency(notification: Notification) -> int:
     return _URGENCY.get(notification.severity, 0)
 
 
+def is_critical(notification: Notification) -> bool:
+    """Say whether life may be at stake."""
+    return notification.severity == Severity.CRITICAL
+
+
 class Pace:
     """A token bucket, kept as the one instant at which it will be full again."""
 
@@ -49,9 +54,9 @@ class Pace:
         """Say from when on the next text may go."""
         return self.full_at - self._slack
 
-    def take(self, now: Instant) -> None:
+    def take(self, now: Instant, segment_count: int = 1) -> None:
         """One text goes now."""
-        self.full_at = max(self.full_at, now) + self._interval
+        self.full_at = max(self.full_at, now) + self._interval * segment_count
 
     def shift(self, offset: Span) -> None:
         """The clock was set."""
@@ -76,7 +81,7 @@ class Budget:
         if not sent:
             del self._sent[notification.recipient_id]
             return True
-        if notification.severity == Severity.CRITICAL or notification.kind == NotificationKind.TEST:
+        if is_critical(notification) or notification.kind == NotificationKind.TEST:
             return len(sent) < self._per_day_critical
         return len(sent) < self._per_day - (ASKING_RESERVE if notification.kind in _NEWS else 0)
 

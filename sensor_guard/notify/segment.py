@@ -10,6 +10,9 @@ SEPTETS = 160
 """Of one segment, if every character is in the GSM 7-bit alphabet."""
 UNITS = 70
 # UCS-2: any character outside GSM-7, so any Chinese one, makes the whole text 70 units a segment, not 160.
+SEPTETS_OF_PART = 152
+UNITS_OF_PART = 66
+"""Of one of several: 153 and 67, less the one that stays empty where a double character would be cut in two."""
 
 _BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -30,9 +33,16 @@ def length(text: str) -> int:
     return sum(2 if letter > "\uffff" else 1 for letter in text)
 
 
-def fits(text: str) -> bool:
-    """Say whether the text is one segment."""
-    return length(text) <= (SEPTETS if is_gsm(text) else UNITS)
+def fits(text: str, *, segments: int = 1) -> bool:
+    """Say whether the text is at most so many segments."""
+    return segment_count(text) <= segments
+
+
+def segment_count(text: str) -> int:
+    """Count segments. Of a text of several, each one gives up room for saying which it is."""
+    whole, part = (SEPTETS, SEPTETS_OF_PART) if is_gsm(text) else (UNITS, UNITS_OF_PART)
+    size = length(text)
+    return 1 if size <= whole else -(-size // part)
 
 
 def shortened(text: str, count: int) -> str:

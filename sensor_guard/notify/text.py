@@ -1,5 +1,7 @@
 """Renders a notification into the text that a person reads, at the moment of sending, always one segment.
 
+A digest is two at most: see ``digest``.
+
 It says where, what, since when, what to do, and the code by which it is answered and found again.
 What a notification's ``params`` may hold, all as strings (the engine fills them in, ids, numbers and words only):
 
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from sensor_guard.model import MINUTE, Instant, Notification, NotificationKind, Severity
+from sensor_guard.notify.digest import render_digest
 from sensor_guard.notify.plain import plain, without_addresses
 from sensor_guard.notify.protocol import Contact, Directory
 from sensor_guard.notify.segment import cut, fits, shortened
@@ -45,8 +48,12 @@ _AS_READ = ("since", "blind", "count", "fault")
 
 
 def render(notification: Notification, contact: Contact, directory: Directory, now: Instant) -> str:
-    """Give the text for this person, as of now: exactly one segment, with the code at its end."""
+    """Give the text for this person, as of now: one segment (a digest: at most two), with the code at its end."""
     language, words = words_for(contact.language)
+    code = re.sub(r"[^0-9A-Za-z]", "", notification.code)[:CODE_LIMIT]
+    ending = f"{words.before_code}[{code}]" if code else ""
+    if notification.kind == NotificationKind.DIGEST:
+        return render_digest(dict(notification.params), directory, language, ending)
     fields = _fields(notification, contact, directory, language, now)
     template = words.kinds.get(notification.kind, "{message}")
     message = plain(directory.message(notification.rule_id, language), MESSAGE_LIMIT) if notification.rule_id else ""
@@ -54,8 +61,7 @@ def render(notification: Notification, contact: Contact, directory: Directory, n
         message = f"{{home}} {message or '{rule}'}"
     template = template.replace("{message}", message)
     evidence = _evidence(notification, template, fields, language) if notification.kind in _CALLS else {}
-    code = re.sub(r"[^0-9A-Za-z]", "", notification.code)[:CODE_LIMIT]
-    return _fitted(template, fields, evidence, words, f"{words.before_code}[{code}]" if code else "")
+    return _fitted(template, fields, evidence, words, ending)
 
 
 def _fields(

@@ -27,6 +27,13 @@ class Words:
     blind: str
     times: str
     before_code: str
+    late: str
+    open_alarms: str
+    and_more: str
+    between: str
+    news: str
+    news_only: str
+    see_list: str
 
 
 WORDS: dict[str, Words] = {
@@ -58,6 +65,13 @@ WORDS: dict[str, Words] = {
         blind="其中{blind}无数据",
         times="共{count}次",
         before_code="",
+        late="短信延误，",
+        open_alarms="{count}条报警待处理：",
+        and_more="等",
+        between="、",
+        news="另有{news}条已有人处理。",
+        news_only="{news}条报警已有人处理，您不必前往。",
+        see_list="。请用 sensor-guard alarms 查看并逐条应答。",
     ),
     "en": Words(
         kinds={
@@ -87,6 +101,13 @@ WORDS: dict[str, Words] = {
         blind="{blind} without data",
         times="{count} times",
         before_code=" ",
+        late="Late: ",
+        open_alarms="{count} waiting for an answer: ",
+        and_more=" and more",
+        between="; ",
+        news=" {news} more are dealt with.",
+        news_only="{news} dealt with by others, you need not go.",
+        see_list=". See sensor-guard alarms, answer each.",
     ),
 }
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

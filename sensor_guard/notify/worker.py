@@ -17,7 +17,7 @@ channel_down  pending again; the fault ``sms_offline`` begins, and ends with the
 import heapq
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
@@ -34,16 +34,17 @@ from sensor_guard.model import (
     Instant,
     Notification,
     NotificationState,
-    Severity,
     Span,
 )
+from sensor_guard.notify.backup import Backup
 from sensor_guard.notify.channel import Channel, ChannelState
 from sensor_guard.notify.doubts import Doubts
-from sensor_guard.notify.limits import Budget, Limits, Pace, urgency
+from sensor_guard.notify.limits import Budget, Limits, Pace, is_critical, urgency
 from sensor_guard.notify.outcome import Action, Reason, action_for, action_of, failure
 from sensor_guard.notify.protocol import Contact, Directory, Notifier, Receipt
 from sensor_guard.notify.receipts import Open, Receipts
 from sensor_guard.notify.reports import Reports
+from sensor_guard.notify.segment import segment_count
 from sensor_guard.notify.text import render
 
 IDLE_LIMIT: Span = 60 * SECOND
@@ -80,7 +81,7 @@ class SmsWorker:
     thread only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are named at the call
         self,
         notifier: Notifier,
         directory: Directory,
@@ -89,6 +90,7 @@ class SmsWorker:
         tell: Callable[[Fault], object],
         limits: Limits | None = None,
         jitter: random.Random | None = None,
+        backup: Sequence[tuple[str, Notifier]] = (),
     ) -> None:
         self._notifier = notifier
         self._directory = directory
@@ -100,6 +102,7 @@ class SmsWorker:
         self._budget = Budget(self._limits.per_day, self._limits.per_day_critical)
         self._receipts = Receipts()
         self._doubts = Doubts(self._limits.list_lag)
+        self._backup = Backup(backup)
         self._lock = threading.Lock()
         self._mail: list[Callable[[Instant], None]] = []
         self._submitted_count = 0  # in the mail
@@ -122,6 +125,15 @@ class SmsWorker:
         with self._lock:
             self._mail.append(lambda _now: self._budget.record(recipient_id, at))
 
+    def wants_backup(self, now: Instant) -> bool:
+        """Say whether to hand over the calls for help that are not sent, for the channels behind this one."""
+        return self._channel.state is ChannelState.DOWN and self._backup.wants(now)
+
+    def back_up(self, notifications: Sequence[Notification]) -> None:
+        """Send these calls for help on the next channel too, those that were not yet."""
+        with self._lock:
+            self._mail.append(lambda _now: self._backup.offer(notifications))
+
     def shift(self, offset: Span) -> None:
         """The clock was set: move every instant with it."""
         with self._lock:
@@ -143,15 +155,23 @@ class SmsWorker:
         """
         with self._lock:
             taken = len(self._waiting) + self._submitted_count
-        if self._channel.is_held(now):
+        if self._channel.is_held(now, critical=True):
             return 0
         return max(0, (1 if self._channel.is_probing() else self._limits.waiting) - taken)
 
+    def takes_critical_only(self, now: Instant) -> bool:
+        """Say whether the room that there is now is for critical texts: the provider wants to be left alone."""
+        return self._channel.is_held(now)
+
     def room_at(self, now: Instant) -> Instant:
         """Say when to ask for room again: now if there is some; a report may come sooner and make some."""
+        return max(self._channel.held_until, self.critical_room_at(now))
+
+    def critical_room_at(self, now: Instant) -> Instant:
+        """Say when to ask for room for a critical text."""
         if self.room(now):
             return now
-        return max(self._channel.held_until, self._pace.next_at(), now + SECOND // 10)
+        return max(self._channel.critical_held_until, self._pace.next_at(), now + SECOND // 10)
 
     def status(self) -> WorkerStatus:
         """Say how it stands, as of the last step."""
@@ -174,14 +194,18 @@ class SmsWorker:
             for deliver in mail:
                 deliver(now)
         self._doubts.tick(now)
+        if self._channel.state is not ChannelState.DOWN:
+            self._backup.clear()
+        elif self._backup.step(self._directory, lambda one, contact: self._text(one, contact, now)):
+            return 0.0
         first, second = (self._send, self._reconcile) if self._sends_first(now) else (self._reconcile, self._send)
         if first(now) or second(now) or self._follow(now):
             return 0.0
         return max(0, min(self._next_at(), now + IDLE_LIMIT) - now) / SECOND
 
     def _enqueue(self, notification: Notification) -> None:
-        # The newest first: of two old alarms the older one has waited for nothing new.
-        key = (urgency(notification), -notification.due_at, -next(self._arrivals), notification)
+        # As the outbox does: of two old alarms the older one has waited for nothing new.
+        key = (urgency(notification), -notification.alarm_at, -next(self._arrivals), notification)
         heapq.heappush(self._waiting, key)
 
     def _take_on(self, notification: Notification, now: Instant) -> None:
@@ -193,6 +217,7 @@ class SmsWorker:
 
     def _reopen(self) -> None:
         self._notifier.close()
+        self._backup.close()
         self._channel.open()
 
     def _shift(self, offset: Span) -> None:
@@ -205,7 +230,12 @@ class SmsWorker:
             dues.append(self._pace.next_at())
         doubt_at = self._doubts.next_at()
         if doubt_at is not None:
-            dues.append(max(doubt_at, self._channel.held_until))
+            dues.append(
+                max(
+                    doubt_at,
+                    self._channel.critical_held_until if self._doubts.has_critical() else self._channel.held_until,
+                )
+            )
         return min((due for due in dues if due is not None), default=1 << 60)
 
     def _sends_first(self, now: Instant) -> bool:
@@ -221,8 +251,8 @@ class SmsWorker:
         return _is_first_call(head) or urgency(head) < urgency(due[0])
 
     def _send(self, now: Instant) -> bool:
-        """Send the first text that waits, if it may go now. A digest of several stale ones would be made here."""
-        if self._channel.is_held(now):
+        """Send the first text that waits, if it may go now."""
+        if self._waiting and self._channel.is_held(now):
             self._release(now)
         if not self._waiting or self._pace.next_at() > now:
             return False
@@ -234,7 +264,6 @@ class SmsWorker:
             # The ladder goes on to somebody who can still be told.
             self._reports.failed(notification, now, Reason.OVER_BUDGET)
         else:
-            self._pace.take(now)
             self._attempt(notification, contact, now)
         return True
 
@@ -243,15 +272,20 @@ class SmsWorker:
         kept = []
         for entry in self._waiting:
             notification = entry[-1]
-            if _is_first_call(notification):
+            if _is_first_call(notification) or not self._channel.is_held(now, critical=is_critical(notification)):
                 kept.append(entry)
             else:
-                self._reports.again(notification, now, self._channel.reason, self._channel.held_until)
+                self._reports.again(notification, now, self._channel.reason, self._next_try(notification))
         heapq.heapify(kept)
         self._waiting = kept
 
+    def _next_try(self, notification: Notification) -> Instant:
+        channel = self._channel
+        return channel.critical_held_until if is_critical(notification) else channel.held_until
+
     def _attempt(self, notification: Notification, contact: Contact, now: Instant) -> None:
         text = self._text(notification, contact, now)
+        self._pace.take(now, segment_count(text))
         try:
             receipt = _called(lambda: self._notifier.send(notification, contact, text))
         except NotifyError as error:
@@ -280,12 +314,12 @@ class SmsWorker:
             self._doubts.add(notification)
             self._reports.say(notification, NotificationState.AMBIGUOUS, now, error.reason)
         else:
-            self._reports.again(notification, now, error.reason, self._channel.held_until)
+            self._reports.again(notification, now, error.reason, self._next_try(notification))
 
     def _reconcile(self, now: Instant) -> bool:
         """Look for the texts in doubt of one person, the most urgent one's."""
-        theirs = [] if self._channel.is_held(now) else self._doubts.due(now)
-        if not theirs:
+        theirs = self._doubts.due(now)
+        if not theirs or self._channel.is_held(now, critical=is_critical(theirs[0])):
             return False
         contact = self._directory.contact(theirs[0].recipient_id)
         if contact is None:
@@ -370,7 +404,7 @@ class SmsWorker:
         action = action_for(receipt.reason)
         if action is Action.CHANNEL_DOWN:
             self._channel.lost(failure(Reason(receipt.reason)), sent_at, now)
-            self._reports.again(notification, now, receipt.reason, max(now, self._channel.held_until))
+            self._reports.again(notification, now, receipt.reason, max(now, self._next_try(notification)))
         elif action is Action.RETRY and notification.attempts < RESEND_LIMIT:
             wait = RESEND_AFTER << notification.attempts
             retry_at = now + wait // 2 + self._jitter.randint(0, wait // 2)
@@ -380,7 +414,7 @@ class SmsWorker:
 
 
 def _is_first_call(notification: Notification) -> bool:
-    return notification.severity == Severity.CRITICAL and notification.attempts <= 1
+    return is_critical(notification) and notification.attempts <= 1
 
 
 def _called(call: Callable[[], T]) -> T:

@@ -102,7 +102,7 @@ def text(
     """Make a notification with an id and a code of its own, as the outbox would hand it out first."""
     number = next(_numbers)
     alarm_id = f"h{number}.electricity_low.20260302T001500Z"
-    given = {"params": params(), "code": code_of(number), **more}
+    given = {"params": params(), "code": code_of(number), "alarm_at": due_at, **more}
     return Notification(
         f"{alarm_id}.1", alarm_id, f"h{number}", "electricity_low", kind, severity, 0, recipient, due_at, **given
     )
@@ -164,7 +164,9 @@ class Line:
     def lease(self) -> None:
         due = [row for row in self.rows.values() if row.state == NotificationState.PENDING]
         due = [row for row in due if row.due_at <= self.clock.at]
-        due.sort(key=lambda row: (urgency(row), -row.due_at))
+        due.sort(key=lambda row: (urgency(row), -row.alarm_at))
+        if self.worker.takes_critical_only(self.clock.at):
+            due = [row for row in due if row.severity == Severity.CRITICAL]
         for row in due[: self.worker.room(self.clock.at)]:
             leased = replace(
                 row, state=NotificationState.SENDING, attempts=row.attempts + 1, attempted_at=self.clock.at
@@ -180,8 +182,15 @@ class Line:
         if wait == 0:
             return
         now = self.clock.at
-        waiting = [row.due_at for row in self.rows.values() if row.state == NotificationState.PENDING]
-        nexts = [now + round(wait * 1_000), *(max(due, self.worker.room_at(now)) for due in waiting)]
+        waiting = [
+            (
+                row.due_at,
+                self.worker.critical_room_at if row.severity == Severity.CRITICAL else self.worker.room_at,
+            )
+            for row in self.rows.values()
+            if row.state == NotificationState.PENDING
+        ]
+        nexts = [now + round(wait * 1_000), *(max(due, room_at(now)) for due, room_at in waiting)]
         self.clock.at = max(now + 1, min(nexts))
 
     def run(self, span: int) -> None:

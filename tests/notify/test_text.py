@@ -340,6 +340,9 @@ def test_the_manual_shows_what_is_sent():
     for kind in NotificationKind:
         for person, home, actor in ((ZH, "zh", "wang"), (Person("Wang Fang", language="en"), "en", "fang")):
             shown = params(blind_ms=140 * MINUTE, actor=actor, outcome="fine")
+            if kind is NotificationKind.DIGEST:
+                alarms = {f"alarm{n}": f"{home} electricity_low" for n in range(2)}
+                shown = params(count=5, news=2, late=1, **alarms)
             one = replace(text(kind=kind, code="K7PW", params=shown), home_id=home)
             sent = said(one, person, names)
             if kind is NotificationKind.TEST:
