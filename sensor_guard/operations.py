@@ -22,6 +22,8 @@ Question = Callable[[], Json]
 
 NOTE_LIMIT = 500
 """Characters of a note: it is kept for years and read on a screen."""
+DIGEST_LISTED = 20
+"""Alarms that are listed where somebody uses the code of a digest."""
 _UNTIL_LIMIT = 400 * 86_400_000
 """Nothing is away or muted for longer than about a year: 400 days in ms."""
 
@@ -100,7 +102,10 @@ class Operations:
             return target
         # On the caller's thread, so with a connection of its own: SQLite's stay on the thread that opened them.
         with Reader.open(self._core.journal.path) as reader:
-            alarm = reader.alarm_by_code(target.strip().upper())
+            alarm = reader.alarm_by_code(target)
+            told = reader.told_by_digest(target) if alarm is None else None
+        if told is not None:
+            raise CommandRefusedError(_digest_refusal(target.strip().upper(), told))
         if alarm is None:
             raise CommandRefusedError(f"no text of the last 7 days has the code {target}; see `sensor-guard alarms`")
         return alarm.alarm_id
@@ -150,6 +155,18 @@ class Operations:
                 for entry in reader.notifications(alarm_id)
             ],
         }
+
+
+def _digest_refusal(code: str, told: list[tuple[str, str]]) -> str:
+    """Say which alarms a digest told: to answer several at once would be to say that somebody goes to all of them."""
+    if not told:
+        return f"{code} is the code of a text about several alarms; all of them are closed"
+    listed = "; ".join(f"{alarm_code} {alarm_id}" for alarm_id, alarm_code in told[:DIGEST_LISTED])
+    more = f"; and {len(told) - DIGEST_LISTED} more" if len(told) > DIGEST_LISTED else ""
+    return (
+        f"{code} is the code of a text about several alarms: answer each by its own code: {listed}{more};"
+        " `sensor-guard alarms` lists all"
+    )
 
 
 def _text(request: Json, name: str, *, required: bool = False) -> str:

@@ -97,12 +97,17 @@ def make_worker(config: Config, journal: Journal, inbox: Inbox, now: Instant) ->
         for name in dict.fromkeys(notifiers.order)
     ]
     worker = SmsWorker(ways[0][1], config, report=inbox.put, tell=inbox.put, backup=ways[1:])
-    for recipient_id, at in journal.texts_tried_since(now - DAY):
-        worker.remember(recipient_id, at)
+    take_over(worker, journal, now)
+    return worker
+
+
+def take_over(worker: SmsWorker, journal: Journal, now: Instant) -> None:
+    """Let a worker go on with the texts that the last process had under way."""
+    for recipient_id, at, kind in journal.texts_tried_since(now - DAY):
+        worker.remember(recipient_id, at, kind)
     for notification in journal.outbox_open():
         if notification.state in (NotificationState.ACCEPTED, NotificationState.AMBIGUOUS):
             worker.adopt(notification)
-    return worker
 
 
 def make_mirror(config: Config, journal: Journal, inbox: Inbox, now: Instant) -> Mirror | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sensor_guard.journal.codec import encode_params
 from sensor_guard.journal.rows import URGENCY
-from sensor_guard.model import GATEWAY, MINUTE, Instant, Notification, NotificationKind, Span
+from sensor_guard.model import DAY, GATEWAY, MINUTE, Instant, Notification, NotificationKind, Span
 
 SHOWN_LIMIT = 8
 """Most alarms that a digest carries by name; two segments have room for fewer. The list has them all."""
@@ -26,9 +26,10 @@ _NEWS = (NotificationKind.STAND_DOWN, NotificationKind.CLOSED)
 _SEVERITIES = {rank: severity for severity, rank in URGENCY.items()}
 _UNDER_WAY = "state IN ('sending', 'accepted', 'delivered', 'ambiguous')"
 _LATELY = (
-    "SELECT count(*) FILTER (WHERE kind <> 'digest'), max(attempted_at) FILTER (WHERE kind = 'digest')"
+    "SELECT count(*) FILTER (WHERE kind <> 'digest' AND urgency > 0 AND attempted_at > ?), count(*),"  # noqa: S608
+    " max(attempted_at) FILTER (WHERE kind = 'digest' AND attempted_at > ?)"
     " FROM outbox INDEXED BY outbox_tried WHERE recipient_id = ? AND attempted_at > ? AND attempted_at <= ?"
-    f" AND urgency > 0 AND kind <> 'test' AND folded_into IS NULL AND {_UNDER_WAY}"  # noqa: S608
+    f" AND kind <> 'test' AND folded_into IS NULL AND {_UNDER_WAY}"
 )
 _FOLDABLE = "state = 'pending' AND folded_into IS NULL AND urgency > 0 AND kind NOT IN ('digest', 'test')"
 
@@ -37,9 +38,11 @@ _FOLDABLE = "state = 'pending' AND folded_into IS NULL AND urgency > 0 AND kind 
 class Folding:
     """When texts to one person are folded.
 
-    ``singles`` within ``window`` go on their own, at once. What is beyond waits for ``gather`` for company; two or
-    more are folded, one alone goes as it is. ``stale_count`` or more that have waited for ``stale_after`` are folded
-    together, whatever there is else. One digest to a person within ``window``: so a storm is ``singles`` + 1 texts.
+    ``singles`` within ``window`` go on their own, at once, and at most ``per_day`` in a day. What is beyond waits for
+    ``gather`` for company; two or more are folded, one alone goes as it is. ``stale_count`` or more that have waited
+    for ``stale_after`` are folded together, whatever there is else. One digest to a person within ``window``: so a
+    storm is ``singles`` + 1 texts. ``per_day``: as in ``notify.limits``, so that what would be over the budget is told
+    by a digest and not failed.
     """
 
     singles: int = 2
@@ -47,6 +50,7 @@ class Folding:
     gather: Span = MINUTE
     stale_after: Span = LATE_AFTER
     stale_count: int = 4
+    per_day: int = 6
 
 
 FOLDING = Folding()
@@ -87,13 +91,15 @@ def plan_for(db: sqlite3.Connection, recipient_id: str, now: Instant, folding: F
             (recipient_id,),
         )
     ]
-    single_count, digest_at = _sent_lately(db, recipient_id, now, folding)
+    free, digest_at = _free_singles(db, recipient_id, now, folding)
+    digest = waiting_digest(db, recipient_id)
+    company = len(members_of(db, digest)) if digest is not None else 0
     spaced_at = 0 if digest_at is None else digest_at + folding.window
     stale = [one for one in waiting if one.created_at <= now - folding.stale_after]
-    if len(stale) < folding.stale_count:
+    if len(stale) + company < folding.stale_count:
         stale = []
     fresh = [one for one in waiting if one not in set(stale)]
-    rest = fresh[max(0, folding.singles - single_count) :]
+    rest = fresh[free:]
     together = [one.notification_id for one in waiting if one in set(stale) | set(rest)]
     if not rest and not stale:
         return Plan([], [], now)
@@ -101,7 +107,7 @@ def plan_for(db: sqlite3.Connection, recipient_id: str, now: Instant, folding: F
     if ready_at > now:
         # A clock that was set back may have written a time to come: nobody waits longer than a window.
         return Plan([], together, min(ready_at, now + folding.window))
-    if len(together) > 1 or waiting_digest(db, recipient_id):
+    if len(together) > 1 or digest is not None:
         return Plan(together, [], now)
     return Plan([], [], now)
 
@@ -170,12 +176,14 @@ def renew(db: sqlite3.Connection, digest_id: str, now: Instant) -> bool:
     return True
 
 
-def _sent_lately(
+def _free_singles(
     db: sqlite3.Connection, recipient_id: str, now: Instant, folding: Folding
 ) -> tuple[int, Instant | None]:
-    """Say how many texts of their own went to this person within the window, and when the last digest did."""
-    singles, digest_at = db.execute(_LATELY, (recipient_id, now - folding.window, now)).fetchone()
-    return singles, digest_at
+    """Say how many texts of their own may go to this person now, and when the last digest within the window went."""
+    lately, today, digest_at = db.execute(
+        _LATELY, (now - folding.window, now - folding.window, recipient_id, now - DAY, now)
+    ).fetchone()
+    return max(0, min(folding.singles - lately, folding.per_day - today)), digest_at
 
 
 def _id(recipient_id: str, at: Instant) -> str:

@@ -27,7 +27,7 @@ from sensor_guard.journal.rows import (
 )
 from sensor_guard.journal.tail import read_readings
 from sensor_guard.journal.trail import TrailEntry
-from sensor_guard.model import Alarm, Instant, Quarantined, Reading, Transition
+from sensor_guard.model import Alarm, Instant, NotificationKind, Quarantined, Reading, Transition
 
 _MAX_SEQ = (1 << 63) - 1
 
@@ -129,6 +129,24 @@ class Reader:
             (storable(code.strip().upper()),),
         )
         return self.alarm(found[0][0]) if found else None
+
+    def told_by_digest(self, code: str) -> list[tuple[str, str]] | None:
+        """Give (alarm_id, code) of the open alarms that the digest with this code told, each once.
+
+        None if the newest text with this code is no digest.
+        """
+        found = self._rows(
+            "SELECT notification_id, kind FROM outbox WHERE code = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            (storable(code.strip().upper()),),
+        )
+        if not found or found[0][1] != NotificationKind.DIGEST:
+            return None
+        return self._rows(
+            "SELECT o.alarm_id, min(o.code) FROM outbox AS o JOIN alarms AS a USING (alarm_id)"
+            " WHERE o.folded_into = ? AND a.closed_at IS NULL AND o.kind NOT IN ('stand_down', 'closed')"
+            " GROUP BY o.alarm_id ORDER BY o.urgency, a.raised_at DESC",
+            (found[0][0],),
+        )
 
     def trail(self, alarm_id: str, *, limit: int = 10_000) -> list[TrailEntry]:
         """Give the audit of one alarm, oldest first; "": the newest of what concerns no alarm."""

@@ -256,11 +256,12 @@ class Journal:
             ).fetchall()
         return [read_notification(row) for row in rows]
 
-    def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant]]:
-        """Give (recipient_id, attempted_at) of every text that was tried since then: a person's day so far."""
+    def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant, str]]:
+        """Give (recipient_id, attempted_at, kind) of every text that was tried since then: a person's day so far."""
         with translated(self.path):
             return self._db.execute(
-                "SELECT recipient_id, attempted_at FROM outbox WHERE attempted_at >= ? ORDER BY attempted_at", (since,)
+                "SELECT recipient_id, attempted_at, kind FROM outbox WHERE attempted_at >= ? ORDER BY attempted_at",
+                (since,),
             ).fetchall()
 
     def ambiguous_at_start(self, now: Instant) -> list[DeliveryReport]:

@@ -20,6 +20,7 @@ class Limits:
     """``per_second``: of one sender (a number sends one segment a second); ``burst``: so many at once, the first ones.
 
     ``per_day``: texts to one person within 24 h; ``per_day_critical``: where life may be at stake, and for tests.
+    ``per_day_digests``: of several texts in one, whatever came before: a person who had too many is told by these.
     ``waiting``: most texts taken from the outbox at a time: the rest waits where it can still be called back.
     ``list_lag``: how long the provider may take to list a text it has accepted.
     """
@@ -28,6 +29,7 @@ class Limits:
     burst: int = 5
     per_day: int = 6
     per_day_critical: int = 60
+    per_day_digests: int = 4
     waiting: int = 5
     list_lag: Span = 10 * SECOND
 
@@ -64,33 +66,45 @@ class Pace:
 
 
 class Budget:
-    """Who has been sent how much within 24 hours. At most ``per_day_critical`` instants a person."""
+    """Who has been sent how much within 24 hours. At most ``per_day_critical`` instants a person.
 
-    def __init__(self, per_day: int, per_day_critical: int) -> None:
-        self._per_day = per_day
-        self._per_day_critical = per_day_critical
+    A digest counts as one text, and against a limit of its own.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._sent: dict[str, deque[Instant]] = {}
+        self._digests: dict[str, deque[Instant]] = {}
 
     def allows(self, notification: Notification, now: Instant) -> bool:
         """Say whether this text may still go to its recipient."""
-        sent = self._sent.get(notification.recipient_id)
-        if sent is None:
-            return True
-        while sent and sent[0] <= now - DAY:
-            sent.popleft()
-        if not sent:
-            del self._sent[notification.recipient_id]
-            return True
+        limits, count = self._limits, _count(self._sent, notification.recipient_id, now)
         if is_critical(notification) or notification.kind == NotificationKind.TEST:
-            return len(sent) < self._per_day_critical
-        return len(sent) < self._per_day - (ASKING_RESERVE if notification.kind in _NEWS else 0)
+            return count < limits.per_day_critical
+        if notification.kind == NotificationKind.DIGEST:
+            return _count(self._digests, notification.recipient_id, now) < limits.per_day_digests
+        return count < limits.per_day - (ASKING_RESERVE if notification.kind in _NEWS else 0)
 
-    def record(self, recipient_id: str, at: Instant) -> None:
+    def record(self, recipient_id: str, at: Instant, kind: str = "") -> None:
         """This person was sent a text then."""
-        self._sent.setdefault(recipient_id, deque(maxlen=self._per_day_critical)).append(at)
+        books = (self._sent, self._digests) if kind == NotificationKind.DIGEST else (self._sent,)
+        for book in books:
+            book.setdefault(recipient_id, deque(maxlen=self._limits.per_day_critical)).append(at)
 
     def shift(self, offset: Span) -> None:
         """The clock was set."""
-        for sent in self._sent.values():
+        for sent in (*self._sent.values(), *self._digests.values()):
             for place, at in enumerate(sent):
                 sent[place] = at + offset
+
+
+def _count(book: dict[str, deque[Instant]], recipient_id: str, now: Instant) -> int:
+    """Count what stands there of the last 24 hours, and forget the rest."""
+    sent = book.get(recipient_id)
+    if sent is None:
+        return 0
+    while sent and sent[0] <= now - DAY:
+        sent.popleft()
+    if not sent:
+        del book[recipient_id]
+    return len(sent)

@@ -99,7 +99,7 @@ class SmsWorker:
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads boxes in time, guards no secret
         self._channel = Channel(tell, self._jitter)
         self._pace = Pace(self._limits.per_second, self._limits.burst)
-        self._budget = Budget(self._limits.per_day, self._limits.per_day_critical)
+        self._budget = Budget(self._limits)
         self._receipts = Receipts()
         self._doubts = Doubts(self._limits.list_lag)
         self._backup = Backup(backup)
@@ -120,10 +120,10 @@ class SmsWorker:
         with self._lock:
             self._mail.append(lambda now: self._take_on(notification, now))
 
-    def remember(self, recipient_id: str, at: Instant) -> None:
+    def remember(self, recipient_id: str, at: Instant, kind: str = "") -> None:
         """Count a text of an earlier process into the recipient's day."""
         with self._lock:
-            self._mail.append(lambda _now: self._budget.record(recipient_id, at))
+            self._mail.append(lambda _now: self._budget.record(recipient_id, at, kind))
 
     def wants_backup(self, now: Instant) -> bool:
         """Say whether to hand over the calls for help that are not sent, for the channels behind this one."""
@@ -292,7 +292,7 @@ class SmsWorker:
             self._failed(notification, error, now)
             return
         self._channel.accepted(now)
-        self._budget.record(notification.recipient_id, now)
+        self._budget.record(notification.recipient_id, now, notification.kind)
         self._learnt(notification, receipt, now, sent_at=now)
 
     def _text(self, notification: Notification, contact: Contact, now: Instant) -> str:
@@ -353,7 +353,7 @@ class SmsWorker:
             self._reports.again(notification, now, Reason.NOT_FOUND, now)
             return
         self._channel.accepted(now)
-        self._budget.record(notification.recipient_id, now)
+        self._budget.record(notification.recipient_id, now, notification.kind)
         sent_at = now if notification.attempted_at is None else notification.attempted_at
         self._learnt(notification, receipt, now, sent_at=sent_at)
 

@@ -127,6 +127,8 @@ class FakeTwilio:
         self.fates: dict[str, tuple[str, int | None]] = {}
         self.choose: Callable[[Request], Fault | None] = lambda _request: None
         self.texts: list[Text] = []
+        self._texts_of: dict[str, list[Text]] = {}  # by number
+        self._text_by_sid: dict[str, Text] = {}
         self.requests: list[Request] = []
         self.spec = Spec(load())
         self.lock = threading.Lock()
@@ -180,8 +182,8 @@ class FakeTwilio:
         if request.path == f"{root}/Messages.json":
             return self._create(request) if request.method == "POST" else self._list(request)
         if one and request.method == "GET":
-            found = [text for text in self.texts if text.sid == one[1]]
-            return (200, _json(self.message_json(found[0], request.at))) if found else _refuse(404, 20404)
+            found = self._text_by_sid.get(one[1])
+            return (200, _json(self.message_json(found, request.at))) if found else _refuse(404, 20404)
         if request.path == f"{root}/Balance.json" and request.method == "GET":
             return 200, _json({"account_sid": self.account_sid, "balance": "12.34", "currency": "USD"})
         return _refuse(404, 20404)
@@ -206,6 +208,8 @@ class FakeTwilio:
         sid = f"SM{len(self.texts) + 1:032x}"
         text = Text(sid, number, sender, service, form["Body"], request.at, free_at, fate, error_code)
         self.texts.append(text)
+        self._texts_of.setdefault(number, []).append(text)
+        self._text_by_sid[sid] = text
         return 201, _json(self.message_json(text, request.at))
 
     def _fault_of_form(self, request: Request) -> int:  # noqa: PLR0911 - a list of checks
@@ -239,7 +243,7 @@ class FakeTwilio:
             return _refuse(400, 20001)
         listed = [
             text
-            for text in reversed(self.texts)
+            for text in reversed(self._texts_of.get(query["To"], []) if "To" in query else self.texts)
             if request.at - text.created_at >= self.list_lag and self._is_asked(text, query, request.at)
         ]
         size = int(query.get("PageSize", "50"))

@@ -259,5 +259,5 @@ def test_each_installation_has_a_salt_of_its_own_that_stays(path):
 def test_what_a_person_was_sent_today_is_known_after_a_restart(journal, risen):
     assert journal.texts_tried_since(T0 - DAY) == []
     (leased,) = lease(journal, now=T0 + 5)
-    assert journal.texts_tried_since(T0) == [(leased.recipient_id, T0 + 5)]
+    assert journal.texts_tried_since(T0) == [(leased.recipient_id, T0 + 5, leased.kind)]
     assert journal.texts_tried_since(T0 + 6) == []
