@@ -51,6 +51,7 @@ class Operations:
             "home": self._home,
             "alarms": self._alarms,
             "alarm": self._alarm,
+            "replayed": self._replayed,
             "status": lambda _request: status(),
         }
 
@@ -133,6 +134,15 @@ class Operations:
             open_only=not request.get("all"), home_id=_text(request, "home") or None, limit=_limit(request)
         )
         return {"alarms": [{**asdict(alarm), "state": alarm.state} for alarm in alarms]}
+
+    def _replayed(self, request: Json) -> Json:
+        """Mark dead letters that `db replay-refused` has written into InfluxDB since."""
+        topics = request.get("topics")
+        if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):
+            raise CommandRefusedError("topics must be a list of texts")
+        # A transaction of its own: a question is asked after the turn's commit.
+        with self._core.journal.batch(self._core.engine.now) as batch:
+            return {"ok": True, "marked": batch.replayed(topics)}
 
     def _alarm(self, request: Json) -> Json:
         alarm_id = self._alarm_id(_text(request, "target", required=True))

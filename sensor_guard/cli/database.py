@@ -7,8 +7,14 @@ import typer
 
 from sensor_guard.cli.output import AsJson, ConfigPath, Exit, fail, load_config, request, say_json
 from sensor_guard.clock import SystemClock
-from sensor_guard.errors import AlreadyRunningError, JournalError
+from sensor_guard.config import read_secret
+from sensor_guard.errors import AlreadyRunningError, JournalError, SensorGuardError
 from sensor_guard.journal import Journal, Reader
+from sensor_guard.sinks.client import InfluxConnection
+from sensor_guard.sinks.replay import replay
+
+REFUSED_SHOWN = 20
+"""Rows named by `db replay-refused`; --json has all."""
 
 app = typer.Typer(no_args_is_help=True, help="The journal: copy it, check it, shorten it.")
 
@@ -52,6 +58,40 @@ def check(
             typer.echo(f"FAULT: {fault}")
         typer.echo(f"{path}: {len(faults)} fault(s)")
     if faults:
+        raise typer.Exit(int(Exit.FAULTS))
+
+
+@app.command(name="replay-refused")
+def replay_refused(config: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Write into InfluxDB once more what it has refused; for after somebody has mended what was wrong there."""
+    loaded = load_config(config)
+    influx = loaded.settings.sinks.influxdb
+    if influx is None:
+        fail("config.yaml names no sinks: influxdb, so there is nothing that it could have refused.", Exit.FAULTS)
+    connection = InfluxConnection(
+        url=influx.url,
+        org=influx.org,
+        bucket=influx.bucket,
+        timeout=influx.timeout,
+        read_token=lambda: read_secret("influxdb_token"),
+    )
+    try:
+        with Reader.open(loaded.settings.journal.path) as reader:
+            letters = reader.refused("influxdb")
+        stored, refused = replay(connection.write, letters)
+    except SensorGuardError as error:
+        fail(f"{error}; nothing is marked, so the same command can be given again.", Exit.FAULTS)
+    finally:
+        connection.close()
+    if stored:
+        request(loaded, "replayed", topics=stored)
+    if as_json:
+        say_json({"ok": not refused, "stored": len(stored), "refused": [list(one) for one in refused]})
+    else:
+        for topic, why in refused[:REFUSED_SHOWN]:
+            typer.echo(f"still refused: {topic}: {why}")
+        typer.echo(f"{len(stored)} of {len(letters)} refused row(s) are in InfluxDB now; {len(refused)} still refused.")
+    if refused:
         raise typer.Exit(int(Exit.FAULTS))
 
 

@@ -152,6 +152,10 @@ class Batch:
         """Count messages that could not be read, and keep those that there is room for; say how many."""
         return self._parts.quarantine.add(messages) if messages else 0
 
+    def replayed(self, topics: Sequence[str]) -> int:
+        """Mark dead letters of a sink that it has taken since, by their topic; say how many."""
+        return self._parts.quarantine.replayed(topics)
+
     # -- what it caused -------------------------------------------------------------------------------------------
 
     def record(self, effects: Effects, *, replay_of: int | None = None) -> int:

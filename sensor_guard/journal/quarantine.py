@@ -52,6 +52,15 @@ class Quarantine:
             count(self._db, "quarantine", reason, added)
         return len(rows)
 
+    def replayed(self, topics: Sequence[str]) -> int:
+        """Mark rows that a sink had refused and has taken since; say how many."""
+        return sum(
+            self._db.execute(
+                "UPDATE quarantine SET reason = 'replayed' WHERE topic = ? AND reason = 'refused'", (storable(topic),)
+            ).rowcount
+            for topic in topics
+        )
+
     def forget(self) -> None:
         """Rows may have gone (a batch failed, or retention took them): count afresh when it is needed."""
         self._total = None

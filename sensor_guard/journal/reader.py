@@ -215,6 +215,17 @@ class Reader:
             )
         ]
 
+    def refused(self, sink: str, *, limit: int = 10_000) -> list[Quarantined]:
+        """Give the dead letters of a sink that it has not taken since, the oldest first."""
+        return [
+            Quarantined(*row)
+            for row in self._rows(
+                "SELECT topic, payload, reason, detail, received_at FROM quarantine"
+                " WHERE reason = 'refused' AND topic LIKE ? ORDER BY id LIMIT ?",
+                (f"{sink}/%", limit),
+            )
+        ]
+
     def sizes(self) -> Sizes:
         """Say how large the journal is and what is under way."""
         with self._snapshot():
