@@ -1,5 +1,7 @@
 """From the real journal into the real database: what the one must give and the other keeps."""
 
+import tracemalloc
+
 from sensor_guard.journal import Journal as Store
 from sensor_guard.journal import Reader
 from sensor_guard.model import SECOND, Alarm, Effects, Evidence, Quarantined, Response, Transition, Truth
@@ -50,3 +52,49 @@ def test_the_journals_rows_reach_the_database_and_the_cursor_comes_back(tmp_path
         assert [each.observed_at for each in found] == [NOON + seq * SECOND for seq in range(1, 5)]
         [alarm] = history.alarms("home-1", NOON, NOON + 60 * SECOND)
         assert (alarm.event, alarm.alarm_id, alarm.level, alarm.at) == ("opened", ALARM.alarm_id, 3, ALARM.raised_at)
+
+
+class Counting:
+    """A sink that takes everything and keeps nothing."""
+
+    count = 0
+
+    def write(self, rows):
+        self.count += len(rows)
+
+    def probe(self, now):
+        pass
+
+    def render(self, row):
+        return repr(row)
+
+    def close(self):
+        pass
+
+
+def test_a_long_backlog_takes_no_more_memory_than_a_short_one(tmp_path):
+    """A day's backlog is handed over in pages: the memory is a page's. benchmarks/influx.py --backlog has the day."""
+    path = tmp_path / "journal.db"
+    peaks = []
+    with Store.open(path) as store:
+        for start in (1, 5_001, 10_001, 15_001, 20_001, 25_001):
+            with store.batch(NOON) as batch:
+                batch.append_readings([reading(seq)[1] for seq in range(start, start + 5_000)])
+        for cursor in (25_000, 0):
+            sink = Counting()
+            with Reader.open(path) as reader:
+                mirror = Mirror(
+                    sink,
+                    reader,
+                    cursor=cursor,
+                    save_cursor=lambda _cursor: None,
+                    bury=lambda _letter: None,
+                    report=lambda _fault: None,
+                    limit=1_000,
+                )
+                tracemalloc.start()
+                Loop(mirror).until_current()
+                peaks.append(tracemalloc.get_traced_memory()[1])
+                tracemalloc.stop()
+            assert sink.count == 30_000 - cursor
+    assert peaks[1] < 1.5 * peaks[0]
