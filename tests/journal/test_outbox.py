@@ -1,14 +1,17 @@
 """A text's life is a table; a lease is on disk before anybody sends; codes are unique for a week."""
 
+import sqlite3
+from contextlib import closing
 from itertools import product
 
 import pytest
 
-from sensor_guard.journal import Journal
+from sensor_guard.journal import FOLDING, Journal
 from sensor_guard.journal import outbox as outbox_module
+from sensor_guard.journal.migrations import migrate, shipped
 from sensor_guard.journal.outbox import CODE_ALPHABET, CODE_LENGTH, REPORT_TABLE, code_for, next_state
-from sensor_guard.model import DAY, MINUTE, Effects, NotificationState
-from tests.journal.make import T0, alarm, closed, feed, lease, raised, reading, record, rows, send, text
+from sensor_guard.model import DAY, HOUR, MINUTE, Effects, NotificationState
+from tests.journal.make import T0, alarm, closed, feed, lease, raised, reading, record, report, rows, send, text
 
 PENDING, SENDING, ACCEPTED, DELIVERED, FAILED, AMBIGUOUS, CANCELLED = NotificationState
 LEGAL = {
@@ -261,3 +264,132 @@ def test_what_a_person_was_sent_today_is_known_after_a_restart(journal, risen):
     (leased,) = lease(journal, now=T0 + 5)
     assert journal.texts_tried_since(T0) == [(leased.recipient_id, T0 + 5, leased.kind)]
     assert journal.texts_tried_since(T0 + 6) == []
+
+
+# -- the order, and several in one ------------------------------------------------------------------------------------
+
+
+def rush(journal, count, *, recipient="li", severity="warning", now=T0):
+    for n in range(count):
+        record(journal, raised(alarm(n, severity=severity, at=now + n), recipient), now=now + n)
+
+
+def fold(journal, now, limit=100):
+    with journal.batch(now) as batch:
+        return batch.lease(now, limit, channel="twilio", folding=FOLDING)
+
+
+def test_a_text_that_was_tried_again_keeps_the_place_of_its_alarm(journal):
+    for n in range(3):
+        record(journal, raised(alarm(n, at=T0 + n * MINUTE), "li"))
+    (newest,) = lease(journal, now=T0 + HOUR, limit=1)
+    send(journal, newest, PENDING, retry_at=T0 + HOUR + 1)
+    (_, middle) = lease(journal, now=T0 + HOUR + 1, limit=2)
+    send(journal, middle, PENDING, retry_at=T0 + HOUR + 9)
+    record(journal, raised(alarm(9, at=T0 + 2 * HOUR), "li"))
+    order = [leased.alarm_id.rpartition(".")[2] for leased in lease(journal, now=T0 + 3 * HOUR)]
+    assert order == ["9", "1", "0"]
+
+
+def test_no_text_waits_behind_a_less_urgent_one_however_new_that_is(journal):
+    record(journal, raised(alarm(0, at=T0), "li"))
+    rush(journal, 5, now=T0 + HOUR)
+    assert [leased.severity for leased in lease(journal, now=T0 + 2 * HOUR, limit=1)] == ["critical"]
+
+
+def test_the_lease_reads_its_index_in_order_and_sorts_nothing(journal):
+    said = []
+    journal._db.set_trace_callback(said.append)
+    lease(journal, limit=5)
+    journal._db.set_trace_callback(None)
+    (statement,) = [one for one in said if one.startswith("SELECT") and "LIMIT 5" in one]
+    (plan,) = rows(journal, f"EXPLAIN QUERY PLAN {statement}")
+    assert "SEARCH outbox USING INDEX outbox_waiting" in plan[3]
+
+
+def test_two_go_alone_the_rest_wait_a_minute_and_become_one(journal):
+    rush(journal, 10)
+    assert [one.kind for one in fold(journal, T0 + 20)] == ["alarm", "alarm"]
+    assert fold(journal, T0 + 21) == []
+    assert journal.next_text_at() == T0 + MINUTE  # a minute after the first of those that are left
+    (digest,) = fold(journal, T0 + MINUTE)
+    assert (digest.kind, digest.recipient_id, digest.alarm_id) == ("digest", "li", "")
+    assert dict(digest.params)["count"] == "8"
+    assert dict(digest.params)["alarm0"] == "home1 panic"
+    assert journal.next_text_at() is None
+
+
+def test_critical_texts_are_never_folded_however_many_and_old(journal):
+    rush(journal, 20, severity="critical")
+    assert {one.kind for one in fold(journal, T0 + DAY)} == {"alarm"}
+
+
+def test_each_person_has_a_digest_of_his_own(journal):
+    for who in ("li", "wang"):
+        for n in range(5):
+            record(journal, raised(alarm(n, home=f"{who}home", severity="warning", at=T0), who))
+    leased = fold(journal, T0 + HOUR)
+    assert [(one.kind, one.recipient_id) for one in leased] == [("digest", "li"), ("digest", "wang")]
+
+
+@pytest.mark.parametrize("state", [ACCEPTED, DELIVERED, FAILED, AMBIGUOUS, PENDING])
+def test_what_is_reported_of_a_digest_is_reported_of_each_text_in_it(journal, state):
+    rush(journal, 5)
+    (digest,) = fold(journal, T0 + HOUR)
+    with journal.batch(T0 + HOUR) as batch:
+        told = batch.report_all(report(digest, state, reason="why"))
+    assert [one.notification_id for one in told] == [f"home1.panic.{n}.1" for n in range(5)]
+    assert {(one.state, one.reason) for one in told} == {(state, "why")}
+    assert set(rows(journal, "SELECT DISTINCT state FROM outbox")) == {(str(state),)}
+
+
+def test_a_digest_found_sending_at_the_next_start_is_in_doubt_and_its_texts_with_it(path):
+    with Journal.open(path) as journal:
+        rush(journal, 5)
+        (digest,) = fold(journal, T0 + HOUR)
+    with Journal.open(path) as journal:
+        (in_doubt,) = journal.ambiguous_at_start(T0 + DAY)
+        assert in_doubt.notification_id == digest.notification_id
+        with journal.batch(T0 + DAY) as batch:
+            assert len(batch.report_all(in_doubt)) == 5
+        assert [one.notification_id for one in journal.outbox_open()] == [digest.notification_id]
+
+
+def test_an_answered_alarm_leaves_a_digest_that_waits(journal):
+    rush(journal, 5)
+    (digest,) = fold(journal, T0 + HOUR)
+    with journal.batch(T0 + HOUR) as batch:
+        batch.report_all(report(digest, PENDING, retry_at=T0 + HOUR + MINUTE))
+        batch.cancel(["home1.panic.0.1", "home1.panic.1.1"])
+    (again,) = fold(journal, T0 + HOUR + MINUTE)
+    assert (again.notification_id, again.attempts, dict(again.params)["count"]) == (digest.notification_id, 2, "3")
+
+
+def test_an_answer_while_a_digest_is_under_way_keeps_its_alarm_out_of_the_next_try(journal):
+    rush(journal, 5)
+    (digest,) = fold(journal, T0 + HOUR)
+    with journal.batch(T0 + HOUR) as batch:
+        batch.cancel(["home1.panic.0.1"])
+        assert len(batch.report_all(report(digest, PENDING, retry_at=T0 + HOUR))) == 5
+    (again,) = fold(journal, T0 + HOUR + 1)
+    assert dict(again.params)["count"] == "4"
+
+
+def test_what_waits_moves_with_the_clock(journal):
+    rush(journal, 1)
+    with journal.batch(T0 + 5) as batch:
+        batch.shift_texts(-30 * DAY)
+    assert len(lease(journal, now=T0 - 30 * DAY + 5)) == 1
+
+
+def test_a_journal_of_the_first_layout_gets_the_times_of_its_alarms(path):
+    first = shipped()[:1]
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        migrate(db, path, first)
+        db.execute(
+            "INSERT INTO outbox VALUES ('a.1', '', 'h', 'r', 'test', 'info', 0, 'li', 1, '{}', 'CCCC', '', 'pending',"
+            " 0, NULL, NULL, '', 2, 0, 77, 77)"
+        )
+    with Journal.open(path) as journal:
+        assert rows(journal, "SELECT alarm_at, folded_into FROM outbox") == [(77, None)]
+        assert [one.alarm_at for one in lease(journal, now=T0)] == [77]
