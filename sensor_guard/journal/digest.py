@@ -141,8 +141,14 @@ def digest_for(db: sqlite3.Connection, recipient_id: str, now: Instant) -> Notif
     )
 
 
+def is_digest(db: sqlite3.Connection, notification_id: str) -> bool:
+    """Say whether this is a digest."""
+    row = db.execute("SELECT kind FROM outbox WHERE notification_id = ?", (notification_id,)).fetchone()
+    return row is not None and row[0] == NotificationKind.DIGEST
+
+
 def members_of(db: sqlite3.Connection, digest_id: str) -> list[str]:
-    """Give the texts that a digest tells, those that nobody needs any more left out."""
+    """Give the texts that another one tells, those that nobody needs any more left out."""
     return [
         row[0]
         for row in db.execute(

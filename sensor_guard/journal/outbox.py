@@ -4,7 +4,9 @@ pending -> sending          lease: the attempt is on disk before the provider he
 sending -> accepted ...     the worker's report
 pending -> cancelled        nobody needs it any more
 
-A text that is folded into a digest (``digest``) has the digest's state, and is never leased itself.
+A text that is folded into another one (``folded_into``) has that one's state, and is never leased itself: into a digest
+(``digest``), or, while it still waits, into the next call to the same person about the same alarm. A ladder that climbs
+through a day without a provider leaves one text a person, not one for every rung.
 """
 
 import sqlite3
@@ -17,6 +19,7 @@ from sensor_guard.journal.codec import storable
 from sensor_guard.journal.digest import (
     Folding,
     digest_for,
+    is_digest,
     members_of,
     plan_for,
     recipients_to_fold,
@@ -71,6 +74,10 @@ CODE_TRIES = 64
 goes out with a taken one: the newest text wins when it is used."""
 
 
+CALLS = (NotificationKind.ALARM, NotificationKind.REMINDER, NotificationKind.UNCLOSED)
+"""Texts that ask a person to do something about an alarm."""
+
+
 class Ignored(StrEnum):
     """Why a report changed nothing; the counter's name in scope ``report``."""
 
@@ -94,6 +101,8 @@ class Outbox:
             return False
         code = self._free_code(wanted.notification_id, now)
         write_notification(self._db, wanted, code, now)
+        if wanted.kind in CALLS:
+            self._supersede(wanted.alarm_id, wanted.recipient_id, now)
         self._trail.notification(wanted.alarm_id, wanted.notification_id, "", PENDING, at=now, reason=wanted.kind)
         return True
 
@@ -116,8 +125,7 @@ class Outbox:
         leased = []
         for row in due:
             waiting = read_notification(row)
-            if waiting.kind == NotificationKind.DIGEST:
-                self._take_members(waiting.notification_id, now)
+            self._take_members(waiting.notification_id, now)
             taken = replace(
                 waiting,
                 state=SENDING,
@@ -138,12 +146,13 @@ class Outbox:
         """Move a text to its next state; False if the report changes nothing."""
         notification_id = storable(report.notification_id)
         row = self._db.execute(
-            "SELECT alarm_id, state, reason, receipt_id, stop_wanted FROM outbox WHERE notification_id = ?",
+            "SELECT alarm_id, state, reason, receipt_id, stop_wanted, kind, recipient_id FROM outbox"
+            " WHERE notification_id = ?",
             (notification_id,),
         ).fetchone()
         if row is None:
             return self._ignore(Ignored.UNKNOWN)
-        alarm_id, before, old_reason, old_receipt, stop_wanted = row
+        alarm_id, before, old_reason, old_receipt, stop_wanted, kind, recipient_id = row
         after = next_state(before, report.state, stop_wanted=bool(stop_wanted))
         if after is None:
             return self._ignore(Ignored.ILLEGAL)
@@ -159,22 +168,25 @@ class Outbox:
             (after, reason, kept, now, due_at, notification_id),
         )
         self._trail.notification(alarm_id, notification_id, before, after, at=report.at, reason=reason)
+        if after is PENDING and kind in CALLS:
+            self._supersede(alarm_id, recipient_id, now)
         return True
 
     def report_all(self, report: DeliveryReport, now: Instant) -> list[DeliveryReport]:
-        """Move a text, and with a digest every text that it tells; give the reports that counted, for the engine.
+        """Move a text, and with it every text that it tells; give the reports that counted, for the engine.
 
         The engine knows nothing of digests: it is given what became of the texts that it asked for.
         """
+        notification_id = storable(report.notification_id)
+        # Asked before: a text that waits again may be told by a newer one from here on.
+        members = [replace(report, notification_id=member) for member in members_of(self._db, notification_id)]
         if not self.report(report, now):
             return []
-        digest_id = storable(report.notification_id)
-        members = [replace(report, notification_id=member) for member in members_of(self._db, digest_id)]
-        if not members:
-            return [report]
         counted = [member for member in members if self.report(member, now)]
+        if not is_digest(self._db, notification_id):
+            return [report, *counted]
         if report.state == PENDING:
-            self._settle_digest(digest_id, now)
+            self._settle_digest(notification_id, now)
         return counted
 
     def shift(self, offset: Span) -> None:
@@ -221,26 +233,41 @@ class Outbox:
             digest = digest_for(self._db, recipient_id, now)
             digest_id = digest.notification_id
             self.add(digest, now)
-        self._db.executemany(
-            "UPDATE outbox SET folded_into = ?, changed_at = ? WHERE notification_id = ?",
-            [(digest_id, now, notification_id) for notification_id in plan.fold],
-        )
+        self._absorb(digest_id, plan.fold, now)
         renew(self._db, digest_id, now)
 
+    def _supersede(self, alarm_id: str, recipient_id: str, now: Instant) -> None:
+        """Of several calls about one alarm that wait for one person, the newest tells the others."""
+        waiting = self._db.execute(
+            "SELECT notification_id FROM outbox WHERE alarm_id = ? AND recipient_id = ? AND state = 'pending'"
+            " AND folded_into IS NULL AND kind IN ('alarm', 'reminder', 'unclosed') ORDER BY rowid DESC",
+            (alarm_id, recipient_id),
+        ).fetchall()
+        if len(waiting) > 1:
+            self._absorb(waiting[0][0], [row[0] for row in waiting[1:]], now)
+
+    def _absorb(self, teller_id: str, told_ids: Iterable[str], now: Instant) -> None:
+        """Let one text tell others, and what these were to tell."""
+        self._db.executemany(
+            "UPDATE outbox SET folded_into = ?1, changed_at = ?2 WHERE notification_id = ?3 OR folded_into = ?3",
+            [(teller_id, now, told_id) for told_id in told_ids],
+        )
+
     def _take_members(self, digest_id: str, now: Instant) -> None:
-        """What a digest tells is being sent with it."""
+        """What a text tells beside itself is being sent with it."""
         members = self._db.execute(
             "UPDATE outbox SET state = 'sending', reason = '', changed_at = ? WHERE folded_into = ?"
             " AND state = 'pending' RETURNING alarm_id, notification_id",
             (now, digest_id),
         ).fetchall()
         for alarm_id, notification_id in members:
-            self._trail.notification(alarm_id, notification_id, PENDING, SENDING, at=now, reason="in_digest")
+            self._trail.notification(alarm_id, notification_id, PENDING, SENDING, at=now, reason="in_another")
 
     def _settle_digest(self, digest_id: str, now: Instant) -> None:
         """Some of what a waiting digest tells is not needed any more; perhaps the whole of it."""
         if (
-            not renew(self._db, digest_id, now)
+            is_digest(self._db, digest_id)
+            and not renew(self._db, digest_id, now)
             and self._db.execute(
                 "UPDATE outbox SET state = 'cancelled', changed_at = ? WHERE notification_id = ? AND state = 'pending'",
                 (now, digest_id),

@@ -21,6 +21,7 @@ from sensor_guard.model import (
     DEVICE_TIME,
     GATEWAY,
     KIND_OF_QUANTITY,
+    MINUTE,
     Command,
     CommandKind,
     DeliveryReport,
@@ -45,13 +46,17 @@ NEVER = 400 * DAY
 
 
 def plan(
-    home_count: int, *steps: Sequence[str], people: Callable[[int], Sequence[Sequence[str]]] | None = None
+    home_count: int,
+    *steps: Sequence[str],
+    people: Callable[[int], Sequence[Sequence[str]]] | None = None,
+    repeat_every: Span = NEVER,
 ) -> Plan:
     """Homes with a panic button and a door; who is told: ``steps``, ten minutes apart, or ``people`` of each home."""
 
     def ladders(home: int) -> tuple[tuple[str, Ladder], ...]:
         told = people(home) if people is not None else steps
-        ladder = Ladder(tuple(Step(place * 10 * 60_000, tuple(who)) for place, who in enumerate(told)), NEVER, NEVER)
+        rungs = tuple(Step(place * 10 * MINUTE, tuple(who)) for place, who in enumerate(told))
+        ladder = Ladder(rungs, repeat_every, NEVER)
         return (("welfare", ladder), ("urgent", ladder))
 
     sensors = (Sensor("panic", "panic", NEVER), Sensor("door", "door", NEVER))

@@ -386,3 +386,34 @@ def test_a_second_way_that_fails_is_tried_again_and_then_a_third_one(make):
     third.broken = False
     box.run(MINUTE)
     assert len(third.sent) == 1
+
+
+@pytest.mark.parametrize("quantity", ["panic", "door_open"])
+def test_a_ladder_that_climbs_through_an_outage_leaves_one_text_a_person(make, quantity):
+    """Every ten minutes everybody is asked again: 36 calls in six hours, and nobody could be told."""
+    box, twilio = make(plan(1, ("p1",), ("p2",), repeat_every=10 * MINUTE))
+    twilio.choose = down
+    box.cry(0, quantity=quantity)
+    box.run(6 * HOUR)
+    assert len(box.codes()) > 60
+    twilio.choose = lambda _request: None
+    box.run(2 * MINUTE)
+    for person in ("p1", "p2"):
+        (body,) = sent_to(twilio, person)
+        assert body.startswith("无人应答")
+    assert set(box.states()) == {"delivered"}
+
+    box.run(10 * MINUTE)
+    assert [len(sent_to(twilio, person)) for person in ("p1", "p2")] == [2, 2]
+
+
+def test_a_call_that_waits_and_is_superseded_is_cancelled_with_the_rest(make):
+    box, twilio = make(plan(1, ("p1",), repeat_every=10 * MINUTE))
+    twilio.choose = down
+    box.cry(0, quantity="door_open")
+    box.run(HOUR)
+    box.answer(0, by="p9")
+    twilio.choose = lambda _request: None
+    box.run(10 * MINUTE)
+    assert set(box.states()) == {"cancelled"}
+    assert twilio.texts == []

@@ -2,11 +2,18 @@
 
 import tracemalloc
 
+from sensor_guard.core import Core
+from sensor_guard.health import Counters, Heartbeats
+from sensor_guard.inbox import Inbox
 from sensor_guard.journal import Journal as Store
 from sensor_guard.journal import Reader
 from sensor_guard.model import SECOND, Alarm, Effects, Evidence, Quarantined, Response, Transition, Truth
 from sensor_guard.sinks.history import InfluxHistory
 from sensor_guard.sinks.mirror import Mirror
+from sensor_guard.sinks.protocol import SinkError, SinkFailure
+from sensor_guard.standing import Standing
+from sensor_guard.testing import VirtualClock
+from tests.notify.box import Decoder, plan
 from tests.sinks.rows import NOON, UNSTORABLE_AT, Loop, connection, influx_sink, reading
 
 ALARM = Alarm(
@@ -98,3 +105,31 @@ def test_a_long_backlog_takes_no_more_memory_than_a_short_one(tmp_path):
                 tracemalloc.stop()
             assert sink.count == 30_000 - cursor
     assert peaks[1] < 1.5 * peaks[0]
+
+
+class Away(Counting):
+    def write(self, rows):
+        raise SinkError(SinkFailure.OUTAGE, "nobody there")
+
+
+def test_the_metrics_tell_depth_and_age_of_the_backlog(tmp_path):
+    path = tmp_path / "journal.db"
+    with Store.open(path) as store:
+        with store.batch(NOON) as batch:
+            batch.append_readings([reading(seq)[1] for seq in range(1, 101)])
+        with Reader.open(path) as reader:
+            mirror = Mirror(
+                Away(),
+                reader,
+                cursor=0,
+                save_cursor=lambda _cursor: None,
+                bury=lambda _letter: None,
+                report=lambda _fault: None,
+            )
+            now = NOON + 3_600 * SECOND
+            mirror.step(now)
+            core = Core(store, plan(1, ("p1",)), Decoder())
+            standing = Standing(core, VirtualClock(now), Inbox(), Counters(), Heartbeats(), 1, mirror=mirror)
+            gauges = standing.gauges()
+    assert gauges["influxdb_backlog"] == 100
+    assert gauges["influxdb_backlog_age_seconds"] == 3_599

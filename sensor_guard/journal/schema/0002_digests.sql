@@ -1,7 +1,8 @@
 -- Texts in the order of their alarms, and several texts told by one.
 -- alarm_at: when the alarm rose (a test text: when it was asked for). due_at is from here on "not before" alone: a text
 -- that is tried again keeps its place.
--- folded_into: the digest (a row of its own, kind 'digest') that tells this text; it moves with the digest's state.
+-- folded_into: the text that tells this one, whose state it shares: a digest (a row of its own, kind 'digest'), or a
+-- newer call to the same person about the same alarm.
 
 ALTER TABLE outbox ADD COLUMN alarm_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outbox ADD COLUMN folded_into TEXT;
