@@ -44,6 +44,11 @@ def is_critical(notification: Notification) -> bool:
     return notification.severity == Severity.CRITICAL
 
 
+def is_first_call(notification: Notification) -> bool:
+    """Say whether this is the first try of a call for help."""
+    return is_critical(notification) and notification.attempts <= 1
+
+
 class Pace:
     """A token bucket, kept as the one instant at which it will be full again."""
 

@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TypeVar
 
 import structlog
 
@@ -37,9 +36,10 @@ from sensor_guard.model import (
     Span,
 )
 from sensor_guard.notify.backup import Backup
+from sensor_guard.notify.calls import called
 from sensor_guard.notify.channel import Channel, ChannelState
 from sensor_guard.notify.doubts import Doubts
-from sensor_guard.notify.limits import Budget, Limits, Pace, is_critical, urgency
+from sensor_guard.notify.limits import Budget, Limits, Pace, is_critical, is_first_call, urgency
 from sensor_guard.notify.outcome import Action, Reason, action_for, action_of, failure
 from sensor_guard.notify.protocol import Contact, Directory, Notifier, Receipt
 from sensor_guard.notify.receipts import Open, Receipts
@@ -56,8 +56,6 @@ SEARCH_LIMIT: Span = 10 * MINUTE
 RESEND_AFTER: Span = 30 * SECOND
 RESEND_LIMIT = 3
 """A text that the network gave up is sent so often in all; then it is failed, and the ladder's repeat is the next."""
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -196,12 +194,14 @@ class SmsWorker:
         self._doubts.tick(now)
         if self._channel.state is not ChannelState.DOWN:
             self._backup.clear()
-        elif self._backup.step(self._directory, lambda one, contact: self._text(one, contact, now)):
-            return 0.0
         first, second = (self._send, self._reconcile) if self._sends_first(now) else (self._reconcile, self._send)
-        if first(now) or second(now) or self._follow(now):
+        # The second way comes after the first one's tries, which are rare now: should it hang, it holds up no try.
+        if first(now) or second(now) or self._also(now) or self._follow(now):
             return 0.0
         return max(0, min(self._next_at(), now + IDLE_LIMIT) - now) / SECOND
+
+    def _also(self, now: Instant) -> bool:
+        return self._backup.step(self._directory, lambda one, contact: self._text(one, contact, now))
 
     def _enqueue(self, notification: Notification) -> None:
         # As the outbox does: of two old alarms the older one has waited for nothing new.
@@ -248,7 +248,7 @@ class SmsWorker:
         if not due or not self._waiting:
             return True
         head = self._waiting[0][-1]
-        return _is_first_call(head) or urgency(head) < urgency(due[0])
+        return is_first_call(head) or urgency(head) < urgency(due[0])
 
     def _send(self, now: Instant) -> bool:
         """Send the first text that waits, if it may go now."""
@@ -272,7 +272,7 @@ class SmsWorker:
         kept = []
         for entry in self._waiting:
             notification = entry[-1]
-            if _is_first_call(notification) or not self._channel.is_held(now, critical=is_critical(notification)):
+            if is_first_call(notification) or not self._channel.is_held(now, critical=is_critical(notification)):
                 kept.append(entry)
             else:
                 self._reports.again(notification, now, self._channel.reason, self._next_try(notification))
@@ -287,7 +287,7 @@ class SmsWorker:
         text = self._text(notification, contact, now)
         self._pace.take(now, segment_count(text))
         try:
-            receipt = _called(lambda: self._notifier.send(notification, contact, text))
+            receipt = called(lambda: self._notifier.send(notification, contact, text))
         except NotifyError as error:
             self._failed(notification, error, now)
             return
@@ -329,7 +329,7 @@ class SmsWorker:
             return True
         since = min(one.attempted_at or 0 for one in theirs) - SEARCH_MARGIN
         try:
-            found = _called(lambda: self._notifier.find(contact, [one.code for one in theirs if one.code], since))
+            found = called(lambda: self._notifier.find(contact, [one.code for one in theirs if one.code], since))
         except NotifyError as error:
             self._channel.failed(error, now, is_post=False)
             if action_of(error) in (Action.NEXT_PERSON, Action.CHANNEL_DOWN):
@@ -380,7 +380,7 @@ class SmsWorker:
 
     def _ask(self, one: Open, now: Instant) -> Receipt | None:
         try:
-            receipt = _called(lambda: self._notifier.receipt(one.receipt_id))
+            receipt = called(lambda: self._notifier.receipt(one.receipt_id))
         except NotifyError as error:
             if error.reason != Reason.NOT_FOUND:
                 self._channel.failed(error, now, is_post=False)
@@ -411,23 +411,3 @@ class SmsWorker:
             self._reports.again(notification, now, receipt.reason, retry_at)
         else:
             self._reports.failed(notification, now, receipt.reason, receipt.receipt_id)
-
-
-def _is_first_call(notification: Notification) -> bool:
-    return is_critical(notification) and notification.attempts <= 1
-
-
-def _called(call: Callable[[], T]) -> T:
-    """Call the channel; a fault of its own must not end the thread unseen.
-
-    Raises:
-        NotifyError: the call failed, whatever way.
-    """
-    try:
-        return call()
-    except NotifyError:
-        raise
-    except Exception as error:  # noqa: BLE001 - see above
-        # No traceback into the log: a renderer may add the frames' variables, and among them are number and token.
-        log.error("notifier.crashed", reason=type(error).__name__)  # noqa: TRY400 - likewise
-        raise failure(Reason.CRASHED) from None
