@@ -2,10 +2,10 @@
 
 import pytest
 
-from sensor_guard.clock import SystemClock
+from sensor_guard.clock import SystemClock, parse_at
 from sensor_guard.journal import Journal as Store
 from sensor_guard.journal import Reader
-from sensor_guard.model import MINUTE, Quarantined, Reading
+from sensor_guard.model import MINUTE, SECOND, Quarantined, Reading
 from sensor_guard.sinks.mirror import Mirror
 from tests.cli.conftest import FILES, folder, guard, pressed  # noqa: F401 - fixtures
 from tests.sinks.rows import Loop, influx_sink
@@ -54,7 +54,8 @@ def test_history_gives_back_what_was_copied(guard, at, folder, shim, database): 
     assert said.out.count("  motion  motion  ") == 5
     rows = guard("history", "h1", "--since", "2h", "--quantity", "motion", "--json").lines
     assert [row["value"] for row in rows] == [1.0, 0.0, 1.0, 0.0, 1.0]
-    assert [row["observed_at"] for row in rows] == [at - n * MINUTE for n in range(5, 0, -1)]
+    times = [parse_at(row["observed_at"]) // SECOND for row in rows]
+    assert times == [(at - n * MINUTE) // SECOND for n in range(5, 0, -1)]
     assert guard("history", "h2").out.startswith("3-302 (h2): 0 readings")
 
 
