@@ -24,13 +24,14 @@ from sensor_guard.decode import Router
 from sensor_guard.errors import ConfigError, Problem
 from sensor_guard.health import Counters, HealthServer, Heartbeats, tell_systemd
 from sensor_guard.inbox import Inbox, Request
-from sensor_guard.journal import Journal
+from sensor_guard.journal import Ballast, Journal
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
 from sensor_guard.model import Command
 from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
 from sensor_guard.parts import Threads, make_mirror, make_subscriber, make_worker
+from sensor_guard.room import Room
 from sensor_guard.schedule import start_schedule
 from sensor_guard.standing import Standing
 
@@ -94,7 +95,8 @@ class Daemon:
         self.standing = Standing(
             self.core, clock, self.inbox, counters, Heartbeats(), home_count=len(config.homes.entries)
         )
-        self.line = Line(self.core, self.standing, clock, pause=self.stopping.wait, turned=self._turned)
+        room = Room(self.core, clock, Ballast(journal.path))
+        self.line = Line(self.core, self.standing, clock, pause=self.stopping.wait, turned=self._turned, room=room)
         self.operations = Operations(self.core, lambda: set(config.contacts.entries), self.standing.status)
         self._watchdog_fed_at = 0.0
 
@@ -135,7 +137,7 @@ class Daemon:
     def loop(self) -> None:
         """Turn until ``stop``; then one last checkpoint."""
         while not self.stopping.is_set():
-            if not self.line.step(self.inbox.take(self.line.wait())):
+            if not self.line.step(self.line.take()):
                 break
         self.line.end()
 

@@ -89,6 +89,7 @@ class Turn:
     stored: list[tuple[int, Input]] = field(default_factory=list)  # what of it was new, with its seq
     effects: Effects | None = None
     leased: list[Notification] = field(default_factory=list)
+    marked: list[str] = field(default_factory=list)  # texts that went out unstored and are in the outbox now
     answers: list[tuple[Callable[[object], None], object]] = field(default_factory=list)
     commit_ms: float = 0.0
 
@@ -112,10 +113,12 @@ class Core:
     ) -> None:
         self.journal = journal
         self.counters = counters or Counters()
-        self.engine = Engine(self._plan_of)
+        self.engine = Engine(self.plan_of)
         self.gaps = Gaps()
+        self.channel = channel
+        self.unstored: dict[str, Notification] = {}
+        """Texts that went out while the disk took nothing, by id; each is taken out once the outbox has it."""
         self._reader = reader
-        self._channel = channel
         self._folding = folding
         self._plan = plan
         self._plan_text = plan_to_text(plan)
@@ -166,6 +169,7 @@ class Core:
                 with self.journal.batch(now) as batch:
                     differences += batch.record(effects, replay_of=tail.seq)
         self.engine.upto.clear()
+        self.counters.differences = differences
         if differences:
             log.error("journal.replay_differed", differences=differences)
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
@@ -212,7 +216,8 @@ class Core:
         log.info("plan.changed", plan_hash=plan_hash[:12], homes=len(plan.homes), rules=len(plan.rules))
         return True
 
-    def _plan_of(self, plan_hash: str) -> Plan:
+    def plan_of(self, plan_hash: str) -> Plan:
+        """Give a configuration that was in force, by its hash."""
         if plan_hash == self._plan_hash:
             return self._plan
         stored = self.journal.plan(plan_hash)
@@ -262,7 +267,7 @@ class Core:
         Raises:
             JournalUnavailableError: nothing is stored; commit the same turn again later.
         """
-        turn.leased = []
+        turn.leased, turn.marked = [], []
         if turn.effects is None and not turn.items:
             turn.effects = self.engine.feed([], turn.now)
         if self._is_empty(turn, room):
@@ -295,14 +300,17 @@ class Core:
         batch.quarantine(turn.quarantined)
         if turn.effects is None:
             turn.effects = self.engine.feed(numbered, turn.now)
+        # Before, so that one that is called back now is known to be under way; after, for those that begin now.
+        turn.marked = batch.mark_sent(self.unstored.values())
         batch.record(turn.effects)
+        turn.marked += batch.mark_sent(self.unstored.values())
         for event in turn.events:
             if isinstance(event, Work):
                 event.apply(batch)
         self._texts_wait = self._texts_wait or bool(turn.effects.notifications)
         if room > 0 and self._texts_wait:
             turn.leased = batch.lease(
-                turn.now, room, channel=self._channel, folding=self._folding, critical_only=critical_only
+                turn.now, room, channel=self.channel, folding=self._folding, critical_only=critical_only
             )
         self._inputs_since += len(numbered)
         if any(isinstance(item, ClockStepped) for item in turn.items):
@@ -349,6 +357,8 @@ class Core:
         counters, effects = self.counters, turn.effects
         assert effects is not None
         self._watch_gaps(turn)
+        for notification_id in turn.marked:
+            self.unstored.pop(notification_id, None)
         counters.batches += 1
         counters.messages += len(turn.messages())
         counters.readings += sum(len(readings) for readings in turn.readings_of.values())
@@ -374,7 +384,7 @@ class Core:
                 if isinstance(event.event, Command):
                     turn.answers.append((event.reply, refused.get(event.event.command_id)))
                 else:
-                    turn.answers.append((event.reply, _ask(event.event) if callable(event.event) else None))
+                    turn.answers.append((event.reply, ask(event.event) if callable(event.event) else None))
         _answer_probes(turn)
         if self._texts_wait and not turn.leased:
             self._texts_wait = self.journal.next_text_at() is not None
@@ -390,6 +400,12 @@ class Core:
             elif isinstance(item, ClockStepped):
                 gaps.shift(item.offset)
         self.counters.device_gaps = gaps.missing_count
+
+    def is_at_fault(self, fault_id: str) -> bool:
+        """Say whether a fault of the box is there, as far as the engine was told."""
+        gateway = self.engine.homes.get(GATEWAY)
+        watch = None if gateway is None else gateway.watches.get(fault_id)
+        return watch is not None and watch.fault_active
 
     def next_due(self, *, room_at: Instant, critical_room_at: Instant | None = None) -> Instant | None:
         """When the next turn should come though nothing arrives; None: not at all.
@@ -466,10 +482,10 @@ class Core:
 def _answer_probes(turn: Turn) -> None:
     for event in turn.events:
         if isinstance(event, Probe):
-            turn.answers.append((event.reply, _ask(event.question) if event.question is not None else None))
+            turn.answers.append((event.reply, ask(event.question) if event.question is not None else None))
 
 
-def _ask(question: Callable[[], object]) -> object:
+def ask(question: Callable[[], object]) -> object:
     """Give the answer, or the text of the refusal: whatever a question meets is the caller's, not the loop's."""
     try:
         return question()

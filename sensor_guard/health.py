@@ -31,6 +31,10 @@ class Counters:
     quarantined: dict[str, int] = field(default_factory=dict)
     notifications: dict[str, int] = field(default_factory=dict)
     commit_ms_max: float = 0.0
+    stalled: str = ""  # why the disk takes nothing now: JournalUnavailableError.reason
+    readings_held: bool = False  # the disk is full: readings stay with the broker
+    differences: int = 0  # between what the last start made of the journal's tail and what stood there
+    damaged: str = ""  # the damaged journal that was set aside at the start, "" where it was sound
     loop_at: float = 0.0  # Clock.monotonic() of the loop's last turn
 
 

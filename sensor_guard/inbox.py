@@ -83,6 +83,8 @@ Event: TypeAlias = (
     | Probe
 )
 """What may be put."""
+_SMALL = (Probe, Request, Command, DeliveryReport, Fault, Work)
+"""What is no reading, and says nothing of where the readings stand."""
 
 
 class Inbox:
@@ -141,6 +143,36 @@ class Inbox:
                 taken.extend([self._bulk.popleft() for _ in range(BATCH_LIMIT)])
             return taken
 
+    def take_urgent(self) -> list[Event]:
+        """Take the urgent lane, without waiting: while the disk takes nothing, only these may join what waits."""
+        with self._condition:
+            taken = list(self._urgent)
+            self._urgent.clear()
+            return taken
+
+    def take_small(self, timeout: float) -> list[Event]:
+        """Take the urgent lane and what is no reading, while there is no room for readings.
+
+        Messages and what is said of the connection stay, in their order: what is not taken is not acknowledged, so
+        the broker keeps it and sends no more than its receive maximum.
+        """
+        with self._condition:
+            if not self._urgent and not any(isinstance(event, _SMALL) for event in self._bulk) and not self._closed:
+                self._condition.wait(timeout)
+            taken = list(self._urgent)
+            self._urgent.clear()
+            taken += [event for event in self._bulk if isinstance(event, _SMALL)]
+            kept = [event for event in self._bulk if not isinstance(event, _SMALL)]
+            self._bulk.clear()
+            self._bulk.extend(kept)
+            return taken
+
+    def forget_drained(self) -> None:
+        """Take out every word that all has been handed over: readings were left where they were since it was said."""
+        with self._condition:
+            kept = [event for event in self._bulk if not isinstance(event, Drained)]
+            self._bulk.clear()
+            self._bulk.extend(kept)
     def _keep_company(self) -> None:
         """Let a message wait for others: until an urgent event, the half-full lane or the end of the linger.
 

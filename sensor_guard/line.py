@@ -11,9 +11,11 @@ import structlog
 from sensor_guard.clock import Clock
 from sensor_guard.core import Core, Turn
 from sensor_guard.inbox import Event
-from sensor_guard.journal import JournalUnavailableError
-from sensor_guard.model import ClockStepped
+from sensor_guard.journal import JournalFullError, JournalUnavailableError
+from sensor_guard.model import ClockStepped, Instant, LinkLost
 from sensor_guard.notify.backup import OFFER_LIMIT
+from sensor_guard.room import Room
+from sensor_guard.stall import Stall
 from sensor_guard.standing import Standing
 
 WAIT_LIMIT = 1.0
@@ -32,6 +34,7 @@ class Line:
         standing: the parts, as far as there are any: who is acknowledged to, who sends.
         clock: ditto.
         pause: waits so many real seconds, or until the daemon is to stop: True then (``threading.Event.wait``).
+        room: looks after the room on the disk; without it a full disk is only waited for.
         turned: called after every turn, and after every failed try of a commit: the loop lives.
     """
 
@@ -43,18 +46,28 @@ class Line:
         *,
         pause: Callable[[float], bool],
         turned: Callable[[], None] = lambda: None,
+        room: Room | None = None,
     ) -> None:
         self.core = core
         self.standing = standing
         self.clock = clock
         self.wakes: list[Callable[[], None]] = []
         """Called when something new is on disk: the workers that wait for it."""
+        self.room = room
         self._pause = pause
+        self._stall = Stall(core, standing, clock, wake=self._wake)
         self._turned = turned
+
+    def take(self) -> list[Event]:
+        """Wait for what arrives; without the readings while there is no room for them."""
+        wait, inbox = self.wait(), self.standing.inbox
+        return inbox.take_small(wait) if self.room is not None and self.room.is_tight else inbox.take(wait)
 
     def step(self, events: Sequence[Event]) -> bool:
         """Take one turn with what has arrived; False when the daemon was stopped before it was on disk."""
         offset, now = self.clock.stepped(), self.clock.now()
+        if self.room is not None:
+            events = [*events, *self._look_at_room(self.room, now)]
         if offset:
             log.warning("clock.stepped", offset_ms=offset)
             if not self._turn(self.core.turn([ClockStepped(now - offset, offset)], now)):
@@ -65,6 +78,16 @@ class Line:
             return False
         self._turned()
         return True
+
+    def _look_at_room(self, room: Room, now: Instant) -> list[Event]:
+        news: list[Event] = [*room.look(now)]
+        counters = self.standing.counters
+        was_held, counters.readings_held = counters.readings_held, room.is_tight
+        if room.is_tight and not was_held:
+            news.append(LinkLost(now))
+        elif was_held and not room.is_tight:
+            self.standing.take_all_again()
+        return news
 
     def wait(self) -> float:
         """Say for how many real seconds there is nothing to do unless something arrives."""
@@ -88,10 +111,20 @@ class Line:
     def _turn(self, turn: Turn) -> bool:
         """Commit a turn, however long it takes, and only then acknowledge, send and answer.
 
-        False only when the daemon is stopped before that: nothing was acknowledged, so the broker keeps it.
+        What is urgent and arrives meanwhile is committed behind it, each in its own turn. False only when the daemon
+        is stopped before all of it is on disk: what is not was not acknowledged either, so the broker keeps it.
         """
-        if not self._commit(turn):
-            return False
+        waiting = [turn]
+        while waiting:
+            if not self._commit(waiting):
+                return False
+            self._committed(waiting.pop(0))
+            if not waiting:
+                over = self._stall.settled(self.clock.now())
+                waiting = [self.core.turn(over, self.clock.now())] if over else []
+        return True
+
+    def _committed(self, turn: Turn) -> None:
         messages = turn.messages()
         if messages and self.standing.subscriber is not None:
             self.standing.subscriber.ack(messages)
@@ -104,16 +137,18 @@ class Line:
         for reply, answer in turn.answers:
             reply(answer)
         if turn.items or turn.leased:
-            for wake in self.wakes:
-                wake()
-        return True
+            self._wake()
 
-    def _commit(self, turn: Turn) -> bool:
-        """Commit until the disk takes it; False only when the daemon is stopped before that."""
-        failed, counters = False, self.standing.counters
+    def _wake(self) -> None:
+        for wake in self.wakes:
+            wake()
+
+    def _commit(self, waiting: list[Turn]) -> bool:
+        """Commit the first turn that waits until the disk takes it; False only when the daemon is stopped before."""
+        counters, worker = self.standing.counters, self.standing.worker
         while True:
+            turn = waiting[0]
             started = self.clock.monotonic()
-            worker = self.standing.worker
             try:
                 if worker is None:
                     self.core.commit(turn)
@@ -121,14 +156,14 @@ class Line:
                     only = worker.takes_critical_only(turn.now)
                     self.core.commit(turn, room=worker.room(turn.now), critical_only=only)
             except JournalUnavailableError as error:
-                if not failed:
-                    log.error("commit.failed", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code
-                failed = True
+                if isinstance(error, JournalFullError) and self.room is not None and self.room.give_way(turn.now):
+                    continue
+                self._stall.begins(error)
                 self._turned()  # a full disk is no reason to be restarted: nothing is lost while we wait
                 if self._pause(RETRY_COMMIT):
                     return False
+                self._stall.meanwhile(waiting)
                 continue
             counters.commit_ms_max = max(counters.commit_ms_max, (self.clock.monotonic() - started) * 1_000)
-            if failed:
-                log.info("commit.recovered")
+            self._stall.ends()
             return True

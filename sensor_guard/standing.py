@@ -9,7 +9,7 @@ from sensor_guard.core import Core
 from sensor_guard.engine.views import count_blind
 from sensor_guard.health import Counters, Heartbeats
 from sensor_guard.inbox import Inbox
-from sensor_guard.model import GATEWAY, Response
+from sensor_guard.model import GATEWAY, Drained, Response
 from sensor_guard.mqtt import Subscriber
 from sensor_guard.notify.worker import SmsWorker
 from sensor_guard.pipe import PipeSubscriber
@@ -49,6 +49,17 @@ class Standing:
         """Say whether every thread's loop turns; an outage of something outside is no reason to be restarted."""
         return not self._stuck(now)
 
+    def take_all_again(self) -> None:
+        """Readings were left in the broker for a while: say when all of them have come, as after an outage.
+
+        The engine was told LinkLost meanwhile, so that nothing falls due that they disprove.
+        """
+        self.inbox.forget_drained()
+        if self.subscriber is None:
+            self.inbox.put(Drained(self.clock.now()))
+        else:
+            self.subscriber.drain_again()
+
     def status(self) -> Json:
         """Answer `sensor-guard status`. On the engine's thread."""
         sizes = self.core.journal.reader.sizes()
@@ -66,7 +77,12 @@ class Standing:
             "last_turn_at": sizes.last_now,
             "journal_mb": round(sizes.file_bytes / 1e6, 1),
             "quarantined": sizes.quarantined,
+            "journal": self._journal(),
         }
+        if self.counters.differences:
+            status["replay_differences"] = self.counters.differences
+        if self.counters.damaged:
+            status["journal_set_aside"] = self.counters.damaged
         if self.worker is not None:
             channel = self.worker.status()
             status["sms"] = f"{channel.state}{f', {channel.reason}' if channel.reason else ''}"
@@ -103,6 +119,9 @@ class Standing:
             "inbox_dropped": float(self.inbox.dropped_count),
             "homes": float(len(self.core.engine.homes)),
             "drained": float(self.core.engine.drained),
+            "journal_stalled": float(bool(self.counters.stalled)),
+            "readings_held": float(self.counters.readings_held),
+            "replay_differences": float(self.counters.differences),
         }
         if self.subscriber is not None:
             gauges |= self.subscriber.gauges()
@@ -113,15 +132,26 @@ class Standing:
         return gauges
 
     def check(self) -> tuple[bool, Json]:
-        """Answer /healthz: well only while every loop turns and the broker is there. On any thread."""
+        """Answer /healthz: well only while every loop turns, the journal takes all, and the broker is there.
+
+        On any thread.
+        """
         now = self.clock.monotonic()
         stuck, turning, connected = self._stuck(now), now - self.counters.loop_at < LOOP_LIMIT, self.is_connected()
-        return turning and connected and not stuck, {
+        journal = self._journal()
+        return turning and connected and not stuck and journal == "ok", {
             "loop": turning,
+            "journal": journal,
             "stuck": stuck,
             "connected": connected,
             "drained": self.core.engine.drained,
         }
+
+    def _journal(self) -> str:
+        """Say in a word whether the journal takes what comes."""
+        if self.counters.stalled:
+            return f"takes nothing ({self.counters.stalled})"
+        return "full: alarms only" if self.counters.readings_held else "ok"
 
     def _stuck(self, now: float) -> list[str]:
         stuck = self.beats.stuck(now)

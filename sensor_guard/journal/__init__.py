@@ -8,6 +8,7 @@
 ``Journal`` is the one writer's, ``Reader`` is for everybody else. The layout is in schema/.
 """
 
+from sensor_guard.journal.ballast import Ballast
 from sensor_guard.journal.batch import Batch, HomeState
 from sensor_guard.journal.digest import FOLDING, Folding
 from sensor_guard.journal.errors import (
@@ -31,6 +32,7 @@ __all__ = [
     "FOLDING",
     "REPORT_TABLE",
     "AlarmStep",
+    "Ballast",
     "Batch",
     "Folding",
     "HomeState",

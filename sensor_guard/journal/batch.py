@@ -18,6 +18,7 @@ from sensor_guard.journal.quarantine import Quarantine
 from sensor_guard.journal.readings import ReadingTable
 from sensor_guard.journal.rows import write_alarms
 from sensor_guard.journal.trail import Trail
+from sensor_guard.journal.unstored import mark_sent
 from sensor_guard.model import (
     Command,
     DeliveryReport,
@@ -205,6 +206,10 @@ class Batch:
         when several texts to one person become one, None: never.
         """
         return self._parts.outbox.lease(now, limit, channel, folding=folding, critical_only=critical_only)
+
+    def mark_sent(self, sent: Iterable[Notification]) -> list[str]:
+        """Say of texts that went out before they could be stored that they are under way. See ``unstored``."""
+        return mark_sent(self._db, self._parts.trail, sent)
 
     def report(self, report: DeliveryReport) -> bool:
         """Move a text to the reported state; False if that is no legal change: then it is counted, and not fed."""

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from sensor_guard.journal.numbers import last_batch, newest_seq, read_number, write_meta
 from sensor_guard.model import DAY, Instant, Span
 
+KEEP_UNMIRRORED: Span = 7 * DAY
+"""Without a sink the journal is the only history: so much of it stays even on a full disk."""
+_NEVER: Instant = 1 << 62
+"""A time that no batch has reached."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -50,6 +55,28 @@ def prune(db: sqlite3.Connection, now: Instant, keep_readings: Span, keep_alarms
     pruned = Pruned(inputs, alarms, trail, texts, quarantined, plans, more=more)
     if pruned:
         # The highest numbers may have gone with the trail of an alarm; a sink's cursor stands on them.
+        write_meta(db, "last_seq", newest)
+    return pruned
+
+
+def make_room(db: sqlite3.Connection, now: Instant, limit: int) -> Pruned:
+    """Take one step for a full disk, inside a transaction: what can be spared best goes, whatever its age.
+
+    Inputs that every sink has, and that no restart needs; without a sink those older than ``KEEP_UNMIRRORED``, for
+    the journal is then all there is. When none of these is left, messages that could not be read, the oldest first.
+    Alarms, texts and the trail stay. The file does not get smaller by it: its pages are used again.
+    """
+    newest = newest_seq(db)
+    has_sink: bool = db.execute("SELECT EXISTS (SELECT 1 FROM cursors)").fetchone()[0]
+    inputs, more = _prune_inputs(db, now, _NEVER if has_sink else now - KEEP_UNMIRRORED, limit)
+    quarantined = 0
+    if not inputs:
+        quarantined = _delete(
+            db, "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine ORDER BY id LIMIT ?)", (limit,)
+        )
+        more = quarantined >= limit
+    pruned = Pruned(inputs=inputs, quarantined=quarantined, more=more)
+    if pruned:
         write_meta(db, "last_seq", newest)
     return pruned
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,9 +14,9 @@ from sensor_guard.journal.errors import JournalCorruptError, translated
 from sensor_guard.journal.lock import WriterLock
 from sensor_guard.journal.migrations import migrate, require_newest, shipped
 from sensor_guard.journal.numbers import Numbers, last_batch, read_number, read_text
-from sensor_guard.journal.outbox import Outbox
+from sensor_guard.journal.outbox import Outbox, code_for
 from sensor_guard.journal.packets import RecentPackets
-from sensor_guard.journal.prune import Pruned, prune
+from sensor_guard.journal.prune import Pruned, make_room, prune
 from sensor_guard.journal.quarantine import Quarantine
 from sensor_guard.journal.reader import Reader
 from sensor_guard.journal.readings import ReadingTable
@@ -51,6 +51,7 @@ class Journal:
         self._parts: Parts | None = None
         self._reader: Reader | None = None
         self._quarantine = Quarantine(db)
+        self._salt = _salt(db, path)
         if lock is not None:
             numbers = Numbers(db)
             trail = Trail(db, numbers)
@@ -62,7 +63,7 @@ class Journal:
                 packets=RecentPackets(db),
                 quarantine=self._quarantine,
                 trail=trail,
-                outbox=Outbox(db, trail, _salt(db, path)),
+                outbox=Outbox(db, trail, self._salt),
             )
 
     @classmethod
@@ -134,11 +135,18 @@ class Journal:
 
     def prune(self, now: Instant, *, keep_readings: Span, keep_alarms: Span, limit: int = PRUNE_LIMIT) -> Pruned:
         """Take one step of retention, in a transaction of its own; ``limit``: rows of a kind. See ``prune``."""
+        return self._remove(lambda: prune(self._db, now, keep_readings, keep_alarms, limit))
+
+    def make_room(self, now: Instant, *, limit: int = PRUNE_LIMIT) -> Pruned:
+        """Take one step for a full disk, in a transaction of its own. See ``make_room``."""
+        return self._remove(lambda: make_room(self._db, now, limit))
+
+    def _remove(self, step: Callable[[], Pruned]) -> Pruned:
         parts = self._writer()
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                pruned = prune(self._db, now, keep_readings, keep_alarms, limit)
+                pruned = step()
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -147,6 +155,13 @@ class Journal:
         if pruned.quarantined:
             parts.quarantine.forget()
         return pruned
+
+    def free_bytes(self) -> int:
+        """Say how much of the file is free to be written again: it does not get smaller by what is removed."""
+        with translated(self.path):
+            pages: int = self._db.execute("PRAGMA freelist_count").fetchone()[0]
+            size: int = self._db.execute("PRAGMA page_size").fetchone()[0]
+        return pages * size
 
     def checkpoint(self) -> None:
         """Move what the -wal file holds into the journal, and cut it; for a quiet moment."""
@@ -234,6 +249,10 @@ class Journal:
                 OPEN_STATES,
             ).fetchall()
         return [read_notification(row) for row in rows]
+
+    def code_of(self, notification_id: str) -> str:
+        """Give the code that a text would have, without looking at the file: for one that goes out unstored."""
+        return code_for(self._salt, notification_id, 0)
 
     def next_text_at(self, *, critical_only: bool = False) -> Instant | None:
         """Say when the next waiting text is due, None if none waits."""

@@ -164,6 +164,10 @@ class BulkLane(Lane):
         self._asked_real = None  # the next connection says at once how we are
         self._put(self.link.lost(at))
 
+    def drains_again(self) -> None:
+        """Tell the link: it is not drained until the new canary is back."""
+        self.link.again(self.shared.clock.monotonic())
+
     def drained(self, now: Instant) -> None:
         """Tell the link; the fault of a lost session ends with its Drained."""
         del now

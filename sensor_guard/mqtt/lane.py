@@ -108,6 +108,8 @@ class Lane:
         self._pulse_real = 0.0
         self._idle_real = 0.0  # since when nothing is left to acknowledge
         self._proven_real = 0.0
+        self.must_drain = False
+        """A new canary is wanted, as after a gap though the connection was never lost."""
         shared.gone(self.name, shared.clock.now(), "not yet connected")
 
     # -- what differs ---------------------------------------------------------------------------------------------
@@ -123,6 +125,9 @@ class Lane:
     def drained(self, now: Instant) -> None:
         """The canary is back."""
         raise NotImplementedError
+
+    def drains_again(self) -> None:
+        """A new canary is about to go out."""
 
     # -- Handler --------------------------------------------------------------------------------------------------
 
@@ -194,6 +199,10 @@ class Lane:
                 self.connection.subscribe(added)
             else:
                 self.subscribed(now, ())
+        if self.must_drain and self.is_ready:
+            self.must_drain = self.is_drained = False
+            self.drains_again()
+            self.subscribed(now, ())
         if self.is_ready:
             self._beat()
         self.shared.settle(now)

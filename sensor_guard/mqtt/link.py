@@ -112,6 +112,13 @@ class Link:
                 events.append(Drained(now))
         return events
 
+    def again(self, real: float) -> None:
+        """What waits in the broker was not taken for a while: a new canary will say when all of it has come."""
+        if self.stage in (Stage.DRAINING, Stage.DRAINED):
+            self.stage = Stage.DRAINING
+            self._canary_back = False
+            self._connected_real = real
+
     def lost(self, at: Instant) -> list[LinkEvent]:
         """The connection is gone. What was held is passed on: it is real, and may not come again."""
         held: list[LinkEvent] = [*self._held]

@@ -59,6 +59,15 @@ class Subscriber:
         self.bulk.wake()
         self.urgent.wake()
 
+    def drain_again(self) -> None:
+        """Send the canaries anew, from any thread: readings were left in the broker for a while.
+
+        Drained comes again when what waits there has been handed over; the engine is to be told LinkLost before.
+        """
+        self._urgent_lane.must_drain = self._bulk_lane.must_drain = True
+        self.bulk.wake()
+        self.urgent.wake()
+
     def stop(self, within: float = 2.0) -> bool:
         """Say goodbye and keep the session; False if a connection was not through with it in time."""
         deadline = self._clock.monotonic() + within

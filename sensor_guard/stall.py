@@ -1,0 +1,141 @@
+"""A stretch in which the disk takes nothing: what is done meanwhile, and what is not.
+
+The turn that failed is kept and committed again; the engine has been fed with it once, and never again. Nothing of it
+is acknowledged or answered. Only the urgent lane may join: each arrival becomes a turn of its own that waits behind
+the failed one and is fed when its time to be committed has come, with the time at which it arrived. What texts follow
+from it is decided on a copy (``foresight``); after ten seconds those that people's lives may hang on go out unstored,
+each once. Their ids are kept, so that the outbox learns of them with the first commit and sends none of them again.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from sensor_guard.clock import Clock
+from sensor_guard.core import Core, Turn, ask
+from sensor_guard.errors import JournalError
+from sensor_guard.foresight import Foresight
+from sensor_guard.inbox import Event, Request
+from sensor_guard.journal import JournalUnavailableError
+from sensor_guard.model import ClockStepped, Fault, Instant, LinkLost, Notification, NotificationState, Severity
+from sensor_guard.standing import Standing
+
+UNSTORED_AFTER = 10.0
+"""Seconds without a commit after which urgent texts go out though they are not on disk."""
+JOIN_LIMIT = 1_000
+"""Turns that wait; beyond it the urgent lane waits in the inbox, where the broker's receive maximum bounds it."""
+FAULT = "journal_unwritable"
+_OF_THE_DISK = (FAULT, "disk_full")
+
+log = structlog.get_logger(__name__)
+
+
+class Stall:
+    """See the module. ``wake``: called when something was handed to the worker."""
+
+    def __init__(self, core: Core, standing: Standing, clock: Clock, *, wake: Callable[[], None]) -> None:
+        self._core, self._standing, self._clock, self._wake = core, standing, clock, wake
+        self._began: float | None = None
+        self._is_told = False
+        self._foresight = Foresight(core)
+
+    def begins(self, error: JournalUnavailableError) -> None:
+        """A commit has failed; said once a stall."""
+        if self._began is None:
+            log.error("commit.failed", reason=str(error))
+            self._began = self._clock.monotonic()
+            self._foresight = Foresight(self._core)
+        self._standing.counters.stalled = error.reason
+
+    def ends(self) -> None:
+        """A commit has succeeded."""
+        if self._began is not None:
+            log.info("commit.recovered", seconds=round(self._clock.monotonic() - self._began, 1))
+            self._began = None
+            self._standing.counters.stalled = ""
+
+    def settled(self, now: Instant) -> list[Event]:
+        """Everything that waited is on disk; what is to be fed now that the stall is over."""
+        lost = list(self._core.unstored)
+        if lost:
+            # The engine wanted another text after all: it goes out as usual, so somebody may get two.
+            log.warning("text.unmatched", notification_ids=lost[:20])
+            self._core.unstored.clear()
+        if not self._is_told:
+            return []
+        self._is_told = False
+        self._standing.take_all_again()
+        return [Fault(FAULT, active=False, at=now)]
+
+    def meanwhile(self, waiting: list[Turn]) -> None:
+        """Between two tries: let what is urgent join, answer questions, and send what must not wait any longer."""
+        core, clock = self._core, self._clock
+        offset, now = clock.stepped(), clock.now()
+        if offset:
+            waiting.append(core.turn([ClockStepped(now - offset, offset)], now))
+            if self._standing.worker is not None:
+                self._standing.worker.shift(offset)
+        if len(waiting) < JOIN_LIMIT:
+            joining = [event for event in self._standing.inbox.take_urgent() if not _is_answered(event)]
+            if joining:
+                waiting.append(core.turn(joining, now))
+        assert self._began is not None
+        if clock.monotonic() - self._began < UNSTORED_AFTER:
+            return
+        if not self._is_told:
+            self._is_told = True
+            reason = self._standing.counters.stalled
+            # Until it is over nobody sees anything: what falls due meanwhile may be disproved by what waits.
+            waiting.append(core.turn([LinkLost(now), Fault(FAULT, active=True, at=now, detail=reason)], now))
+        if self._foresight.follow(waiting, now) and len(waiting) < JOIN_LIMIT:
+            waiting.append(core.turn([], now))
+        self._send(now)
+
+    def _send(self, now: Instant) -> None:
+        worker, core = self._standing.worker, self._core
+        if worker is None:
+            return
+        sent = False
+        for text in [*self._waiting_on_disk(now), *self._foresight.texts.values()]:
+            if not _cannot_wait(text) or text.notification_id in core.unstored:
+                continue
+            taken = replace(
+                text,
+                code=text.code or core.journal.code_of(text.notification_id),
+                state=NotificationState.SENDING,
+                attempts=text.attempts + 1,
+                attempted_at=now,
+                channel=core.channel,
+            )
+            core.unstored[text.notification_id] = taken
+            worker.submit(taken)
+            sent = True
+            log.error("text.unstored", notification_id=text.notification_id, recipient_id=text.recipient_id)
+        if sent:
+            self._wake()
+
+    def _waiting_on_disk(self, now: Instant) -> list[Notification]:
+        """Give the texts that were stored before and cannot be leased now; none where the disk cannot be read."""
+        with suppress(JournalError):
+            return [
+                text
+                for text in self._core.journal.outbox_open()
+                if text.state == NotificationState.PENDING
+                and text.due_at <= now
+                and text.notification_id not in self._foresight.called_back
+            ]
+        return []
+
+
+def _cannot_wait(text: Notification) -> bool:
+    return text.severity == Severity.CRITICAL or text.rule_id in _OF_THE_DISK
+
+
+def _is_answered(event: Event) -> bool:
+    """Answer a question at once: it changes nothing, and whoever asks wants to know what is wrong."""
+    if isinstance(event, Request) and callable(event.event):
+        event.reply(ask(event.event))
+        return True
+    return False
