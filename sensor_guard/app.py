@@ -15,6 +15,7 @@ from typing import TextIO
 import structlog
 
 from sensor_guard import __version__
+from sensor_guard.beginning import begin, open_journal
 from sensor_guard.clock import AcceleratedClock, Clock, SystemClock
 from sensor_guard.config import Config, ServiceEnvironment, load, service_environment
 from sensor_guard.config.settings import is_loopback
@@ -24,7 +25,7 @@ from sensor_guard.decode import Router
 from sensor_guard.errors import ConfigError, Problem
 from sensor_guard.health import Counters, HealthServer, Heartbeats, tell_systemd
 from sensor_guard.inbox import Inbox, Request
-from sensor_guard.journal import Ballast, Journal
+from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, Mended, suspect
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
 from sensor_guard.model import Command
@@ -37,6 +38,8 @@ from sensor_guard.standing import Standing
 
 ANSWER_WITHIN = 30.0
 """Seconds after which a person is told that the commit has not happened."""
+MEND_AGAIN = 3_600.0
+"""Seconds after which a journal that is found damaged once more is mended without a restart of the process."""
 LINGER = 0.25
 """Seconds that a reading waits at most for company, so that a cheap disk is not written once per message."""
 
@@ -63,9 +66,33 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
     config = load(path)
     configure_log(config.settings.log)
     clock = _clock(config, clock_path)
+    mended_at: float | None = None
+    while True:
+        try:
+            return _run(config, clock, environment, messages)
+        except JournalCorruptError as error:
+            if isinstance(error, ForeignFileError) or not _may_mend(mended_at, clock.monotonic()):
+                raise
+            mended_at = clock.monotonic()
+            log.error("journal.damaged", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code
+            suspect(error.path, str(error))
+
+
+def _may_mend(last: float | None, now: float) -> bool:
+    """One that is damaged again so soon lies on a disk that is dying, or shows a fault of ours: let it be seen."""
+    return last is None or now - last > MEND_AGAIN
+
+
+def _run(config: Config, clock: Clock, environment: ServiceEnvironment, messages: TextIO | None) -> int:
+    """Run on the journal as it is, or as it could be mended.
+
+    Raises:
+        JournalCorruptError: it was found damaged since.
+    """
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal.open(config.settings.journal.path))
-        daemon = Daemon(config, journal, clock, environment)
+        journal, mended = open_journal(config.settings.journal.path, clock)
+        stack.callback(journal.close)
+        daemon = Daemon(config, journal, clock, environment, mended)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
         daemon.start(stack, messages)
@@ -79,11 +106,19 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
 class Daemon:
     """Everything that runs, on one journal."""
 
-    def __init__(self, config: Config, journal: Journal, clock: Clock, environment: ServiceEnvironment) -> None:
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        clock: Clock,
+        environment: ServiceEnvironment,
+        mended: Mended | None = None,
+    ) -> None:
         self.config = config
         self.journal = journal
         self.clock = clock
         self.environment = environment
+        self.mended = mended
         self.stopping = threading.Event()
         # On an accelerated clock a quarter of a second is minutes.
         self.inbox = Inbox(linger=LINGER / clock.factor**0.5)
@@ -106,7 +141,7 @@ class Daemon:
         """Restore, then start every part; ``stack`` ends them in reverse order."""
         config, journal, standing = self.config, self.journal, self.standing
         had_session = journal.last_now() is not None
-        self.core.restore(self.clock.now(), blind_start=True)
+        begin(self.core, self.mended, self.clock.now())
         threads = Threads(stack, self.stopping, self.clock, standing.beats)
         standing.worker = make_worker(config, journal, self.inbox, self.clock.now())
         self.line.wakes.append(threads.loop("sms", standing.worker.step))

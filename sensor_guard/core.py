@@ -20,8 +20,9 @@ from sensor_guard.errors import JournalError, SensorGuardError
 from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, Probe, Request, Work
-from sensor_guard.journal import FOLDING, Batch, Folding, HomeState, Journal
+from sensor_guard.journal import FOLDING, Batch, CodecError, Folding, HomeState, Journal, JournalCorruptError
 from sensor_guard.model import (
+    DAY,
     DEVICE_TIME,
     GATEWAY,
     HOUR,
@@ -150,29 +151,7 @@ class Core:
         Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
         """
-        state = self.journal.engine_state()
-        if state is not None:
-            rows = {}
-            for row in self.journal.home_states():
-                if row.schema != snapshot.SCHEMA:
-                    raise JournalError(
-                        f"{self.journal.path}: home {row.home_id} was stored by another version (layout {row.schema},"
-                        f" not {snapshot.SCHEMA}); start that version once more, or restore its backup"
-                    )
-                rows[row.home_id] = (row.upto_seq, json.loads(row.state))
-            snapshot.restore(self.engine, json.loads(state), rows)
-        differences = batches = 0
-        for tail in self.journal.tail():
-            effects = self.engine.feed(tail.inputs, tail.now)
-            batches += 1
-            if effects or effects.alarms:
-                with self.journal.batch(now) as batch:
-                    differences += batch.record(effects, replay_of=tail.seq)
-        self.engine.upto.clear()
-        self.counters.differences = differences
-        if differences:
-            log.error("journal.replay_differed", differences=differences)
-        log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
+        differences = self._replay(now)
         self._checkpoint_at = now
         last_now = self.journal.last_now()
         if last_now is not None and now < last_now - STEP_LIMIT:
@@ -199,6 +178,59 @@ class Core:
         watch = gateway.watches.get(FAULT) if gateway is not None else None
         if watch is not None and watch.fault_active:
             self.gaps.remember(now)
+    def _replay(self, now: Instant) -> int:
+        """Feed the tail to the stored states; how many differences there were.
+
+        Raises:
+            JournalCorruptError: what is stored cannot be read.
+        """
+        try:
+            differences, batches = self._restore_states(now)
+            self._require_all()
+        except CodecError as error:
+            raise JournalCorruptError(self.journal.path, str(error)) from error
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
+            raise JournalCorruptError(self.journal.path, f"a stored state: {type(error).__name__} {error}") from error
+        self.engine.upto.clear()
+        self.counters.differences = differences
+        if differences:
+            log.error("journal.replay_differed", differences=differences)
+        log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
+        return differences
+
+    def _require_all(self) -> None:
+        """See that nobody is forgotten: every home of the configuration is there, and every open alarm."""
+        homes = self.engine.homes
+        missing = [home.home_id for home in self.engine.plan.homes if home.home_id not in homes]
+        if missing:
+            raise ValueError(f"no state of home {missing[0]}")
+        for alarm in self.journal.reader.alarms(open_only=True, limit=1_000_000):
+            home = homes.get(alarm.home_id)
+            if home is None or alarm.alarm_id not in home.cases.alarms:
+                raise ValueError(f"the open alarm {alarm.alarm_id} is not in the state of its home")
+
+    def _restore_states(self, now: Instant) -> tuple[int, int]:
+        state = self.journal.engine_state()
+        if state is not None:
+            rows = {}
+            for row in self.journal.home_states():
+                if row.schema != snapshot.SCHEMA:
+                    raise JournalError(
+                        f"{self.journal.path}: home {row.home_id} was stored by another version (layout {row.schema},"
+                        f" not {snapshot.SCHEMA}); start that version once more, or restore its backup"
+                    )
+                rows[row.home_id] = (row.upto_seq, json.loads(row.state))
+            snapshot.restore(self.engine, json.loads(state), rows)
+            if self.engine.now > max(now, self.journal.last_now() or now) + DAY:
+                raise ValueError(f"its time is {self.engine.now}")
+        differences = batches = 0
+        for tail in self.journal.tail():
+            effects = self.engine.feed(tail.inputs, tail.now)
+            batches += 1
+            if effects or effects.alarms:
+                with self.journal.batch(now) as batch:
+                    differences += batch.record(effects, replay_of=tail.seq)
+        return differences, batches
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:
         """Put a configuration in force; False if it is in force already. Every home's state is written with it."""
@@ -208,13 +240,18 @@ class Core:
         if plan_hash == self.engine.plan_hash:
             return False
         with self.journal.batch(now) as batch:
-            batch.save_plan(plan_hash, text)
+            self.save_plan(batch)
             seq = batch.append_event(PlanChanged(plan_hash, now))
             batch.record(self.engine.feed([(seq, PlanChanged(plan_hash, now))], now))
-            self._save_all(batch)
+            self.save_all(batch)
         self.gaps.keep({(home.home_id, sensor.sensor_id) for home in plan.homes for sensor in home.sensors})
         log.info("plan.changed", plan_hash=plan_hash[:12], homes=len(plan.homes), rules=len(plan.rules))
         return True
+
+    def save_plan(self, batch: Batch) -> str:
+        """Keep the files' configuration with this batch; its hash."""
+        batch.save_plan(self._plan_hash, self._plan_text)
+        return self._plan_hash
 
     def plan_of(self, plan_hash: str) -> Plan:
         """Give a configuration that was in force, by its hash."""
@@ -222,7 +259,7 @@ class Core:
             return self._plan
         stored = self.journal.plan(plan_hash)
         if stored is None:
-            raise JournalError(f"{self.journal.path}: the configuration {plan_hash} is missing; restore a backup")
+            raise JournalCorruptError(self.journal.path, f"the configuration {plan_hash} is missing")
         return plan_from_text(stored.body)
 
     # -- a turn ---------------------------------------------------------------------------------------------------
@@ -315,7 +352,7 @@ class Core:
         self._inputs_since += len(numbered)
         if any(isinstance(item, ClockStepped) for item in turn.items):
             # Rows from before the step and rows from after it do not mix.
-            self._save_all(batch, only=set(self.engine.homes) | self.engine.dirty)
+            self.save_all(batch, only=set(self.engine.homes) | self.engine.dirty)
         else:
             self._checkpoint(batch, turn.now)
 
@@ -459,9 +496,10 @@ class Core:
             log.warning("checkpoint.left_out")
             return
         with self.journal.batch(now) as batch:
-            self._save_all(batch, only=self.engine.dirty | set(self._checkpoint_left or ()))
+            self.save_all(batch, only=self.engine.dirty | set(self._checkpoint_left or ()))
 
-    def _save_all(self, batch: Batch, *, only: set[str] | None = None) -> None:
+    def save_all(self, batch: Batch, *, only: set[str] | None = None) -> None:
+        """Write the state of every home (or of ``only`` these) with this batch: a restart begins behind it."""
         stored = {row.home_id for row in self.journal.home_states()} if only is None else set()
         self._save(batch, sorted((set(self.engine.homes) | stored) if only is None else only))
         batch.save_tail(batch.seq, _dump(snapshot.save_link(self.engine)))

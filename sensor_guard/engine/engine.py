@@ -123,6 +123,16 @@ class Engine:
         self._settle(effects)
         return effects
 
+    def forget(self) -> None:
+        """Be as new: what was restored proved to be no sound state."""
+        self.plan, self.plan_hash = Plan(rules=(), homes=()), ""
+        self.now = self.frozen_at = START
+        self.drained = True
+        self.homes.clear()
+        self.dirty.clear()
+        self.upto.clear()
+        self.schedule_all()
+
     def schedule_all(self) -> None:
         """Build both heaps from the homes, after a restore."""
         self._event_heap.clear()

@@ -10,8 +10,10 @@
 
 from sensor_guard.journal.ballast import Ballast
 from sensor_guard.journal.batch import Batch, HomeState
+from sensor_guard.journal.codec import CodecError
 from sensor_guard.journal.digest import FOLDING, Folding
 from sensor_guard.journal.errors import (
+    ForeignFileError,
     JournalBusyError,
     JournalCorruptError,
     JournalFullError,
@@ -20,6 +22,7 @@ from sensor_guard.journal.errors import (
     JournalUnavailableError,
     JournalVersionError,
 )
+from sensor_guard.journal.mend import Mended, open_or_mend, suspect
 from sensor_guard.journal.outbox import REPORT_TABLE
 from sensor_guard.journal.prune import Pruned
 from sensor_guard.journal.reader import AlarmStep, Reader, Sizes
@@ -34,7 +37,9 @@ __all__ = [
     "AlarmStep",
     "Ballast",
     "Batch",
+    "CodecError",
     "Folding",
+    "ForeignFileError",
     "HomeState",
     "Journal",
     "JournalBusyError",
@@ -44,6 +49,7 @@ __all__ = [
     "JournalReadOnlyError",
     "JournalUnavailableError",
     "JournalVersionError",
+    "Mended",
     "OutboxEntry",
     "Pruned",
     "Reader",
@@ -52,4 +58,6 @@ __all__ = [
     "TailBatch",
     "TrailEntry",
     "What",
+    "open_or_mend",
+    "suspect",
 ]

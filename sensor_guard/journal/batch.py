@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from sensor_guard.journal.codec import encode
 from sensor_guard.journal.digest import Folding
-from sensor_guard.journal.errors import translate, translated
+from sensor_guard.journal.errors import JournalCorruptError, translate, translated
 from sensor_guard.journal.numbers import Numbers, read_number, write_meta
 from sensor_guard.journal.outbox import Outbox
 from sensor_guard.journal.packets import RecentPackets
@@ -205,7 +205,10 @@ class Batch:
         Each is ``sending`` with its attempt counted. Hand them over only after this batch is committed. ``folding``:
         when several texts to one person become one, None: never.
         """
-        return self._parts.outbox.lease(now, limit, channel, folding=folding, critical_only=critical_only)
+        try:
+            return self._parts.outbox.lease(now, limit, channel, folding=folding, critical_only=critical_only)
+        except (ValueError, TypeError) as error:
+            raise JournalCorruptError(self._parts.path, f"a text: {error}") from error
 
     def mark_sent(self, sent: Iterable[Notification]) -> list[str]:
         """Say of texts that went out before they could be stored that they are under way. See ``unstored``."""

@@ -68,7 +68,7 @@ def check(db: sqlite3.Connection, *, full: bool) -> list[str]:
             faults += [text.format(row[0]) for row in db.execute(f"{sql} LIMIT {SHOWN}")]
         for text, sql in _BOUNDED:
             faults += [text.format(row[0]) for row in db.execute(f"{sql} LIMIT {SHOWN}", (newest,))]
-        faults += _unreadable(db, full=full)
+        faults += unreadable(db, full=full)
         return faults
     finally:
         db.execute("ROLLBACK")
@@ -91,7 +91,8 @@ def _dangling(db: sqlite3.Connection) -> list[str]:
     ]
 
 
-def _unreadable(db: sqlite3.Connection, *, full: bool) -> list[str]:
+def unreadable(db: sqlite3.Connection, *, full: bool) -> list[str]:
+    """Name alarms and texts, and with ``full`` events, that the program itself cannot read back."""
     faults: list[str] = []
     readers: list[tuple[str, str, Callable[[tuple[str, ...]], object]]] = [
         ("alarm", f"SELECT {ALARM_COLUMNS} FROM alarms", read_alarm),  # noqa: S608

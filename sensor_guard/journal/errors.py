@@ -46,10 +46,14 @@ class JournalCorruptError(JournalError):
 
     def __init__(self, path: Path, detail: str) -> None:
         super().__init__(
-            f"{path}: not a sound journal ({detail}); stop the daemon, move {path.name} and its -wal and -shm files"
-            f" aside, then put a backup in its place, or start with an empty journal"
+            f"{path}: not a sound journal ({detail}); when the daemon starts it moves {path.name} aside and goes on"
+            f" with what can be read of it; for what cannot there is your newest backup"
         )
         self.path = path
+
+
+class ForeignFileError(JournalCorruptError):
+    """The file is another program's: it is left alone."""
 
 
 class JournalVersionError(JournalError):
@@ -75,7 +79,7 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
     # Errors of the sqlite3 module itself (a value that cannot be bound) carry no code.
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     primary = code & 0xFF  # the rest of an extended code says where in SQLite it was
-    if primary in _DAMAGED:
+    if primary in _DAMAGED or str(error).startswith("Could not decode to UTF-8"):
         return JournalCorruptError(path, str(error))
     if primary in _HINDERED:
         kind, way_out = _HINDERED[primary]

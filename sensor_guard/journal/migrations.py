@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sensor_guard.journal.backup import copy_to
-from sensor_guard.journal.errors import JournalCorruptError, JournalVersionError, translated
+from sensor_guard.journal.errors import ForeignFileError, JournalCorruptError, JournalVersionError, translated
 
 APPLICATION_ID = 1397180977
 """The file's mark, as 0001_initial.sql sets it."""
+
+FUTURE_LAYOUTS = 100
+"""A file that claims to be so much newer is no newer one, but damaged."""
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
@@ -71,7 +74,9 @@ def version_of(db: sqlite3.Connection, path: Path, newest: int) -> int:
         mark: int = db.execute("PRAGMA application_id").fetchone()[0]
         is_empty: bool = db.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
     if mark != APPLICATION_ID and not (is_empty and version == 0):
-        raise JournalCorruptError(path, "an SQLite file of another program")
+        raise ForeignFileError(path, "an SQLite file of another program")
+    if not 0 <= version <= newest + FUTURE_LAYOUTS:
+        raise JournalCorruptError(path, f"layout {version}")
     if version > newest:
         raise JournalVersionError(
             f"{path}: written by a newer sensor_guard (layout {version}, this one knows {newest}); install that"

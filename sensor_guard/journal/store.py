@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from sensor_guard.errors import JournalError
 from sensor_guard.journal.batch import Batch, HomeState, Parts
@@ -24,6 +24,8 @@ from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY
 from sensor_guard.journal.tail import TailBatch, read_tail
 from sensor_guard.journal.trail import Trail
 from sensor_guard.model import DeliveryReport, Instant, Notification, NotificationState, Span
+
+T = TypeVar("T")
 
 PRUNE_LIMIT = 5_000
 """Rows of a kind removed in one step: some 20 ms, so that a batch that waits behind it is not late."""
@@ -156,6 +158,11 @@ class Journal:
             parts.quarantine.forget()
         return pruned
 
+    def take_over(self, fill: Callable[[sqlite3.Connection], T]) -> T:
+        """Let ``fill`` write into a new journal behind its back; it must be opened anew before it is used."""
+        self._writer()
+        return fill(self._db)
+
     def free_bytes(self) -> int:
         """Say how much of the file is free to be written again: it does not get smaller by what is removed."""
         with translated(self.path):
@@ -248,7 +255,10 @@ class Journal:
                 " ORDER BY created_at, rowid",
                 OPEN_STATES,
             ).fetchall()
-        return [read_notification(row) for row in rows]
+        try:
+            return [read_notification(row) for row in rows]
+        except (ValueError, TypeError) as error:
+            raise JournalCorruptError(self.path, f"a text: {error}") from error
 
     def code_of(self, notification_id: str) -> str:
         """Give the code that a text would have, without looking at the file: for one that goes out unstored."""

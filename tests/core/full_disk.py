@@ -10,7 +10,7 @@ from pathlib import Path
 from sensor_guard.inbox import Work
 from sensor_guard.journal import Ballast
 from sensor_guard.room import Room
-from tests.core.conftest import at, plan
+from tests.core.conftest import plan
 from tests.core.line import Bench
 
 HOMES = [f"h{n}" for n in range(1, 11)]
@@ -59,7 +59,8 @@ def fill(folder, name="stranger"):
                 while True:
                     taken += file.write(bytes(size))
             except OSError as error:
-                assert error.errno == errno.ENOSPC
+                if error.errno != errno.ENOSPC:
+                    raise
     return taken
 
 
@@ -82,7 +83,6 @@ def ring(folder):
     assert fault(bench)
     assert bench.journal.check(full=True) == []
     bench.off()
-    print(f"ring: {stored} readings through a disk of {Ballast(folder / 'x').total()} bytes, {kept[0]} kept")
 
 
 def tight(folder):
@@ -125,7 +125,6 @@ def tight(folder):
     assert readings(bench, mirrored=True) == 500
     assert bench.journal.check(full=True) == []
     bench.off()
-    print("tight: ok")
 
 
 def stranger(folder):
@@ -153,7 +152,6 @@ def stranger(folder):
     assert readings(bench, mirrored=False) == 500
     assert bench.journal.check(full=True) == []
     bench.off()
-    print("stranger: ok")
 
 
 def nothing(folder):
@@ -166,7 +164,7 @@ def nothing(folder):
         eaten.append(fill(folder))
 
     bench.heals = 1_000
-    bench.meanwhile = {n: eats for n in range(1, 60)}
+    bench.meanwhile = dict.fromkeys(range(1, 60), eats)
     # The -wal file has room of its own that it writes again and again: make it do without.
     bench.journal.checkpoint()
     fill(folder)
@@ -174,7 +172,7 @@ def nothing(folder):
     fill(folder)
     seen = []
     bench.meanwhile[30] = lambda: seen.append((len(bench.subscriber.acked), [t.home_id for t in bench.worker.sent]))
-    bench.meanwhile[60] = lambda: (folder / "stranger").unlink()
+    bench.meanwhile[60] = (folder / "stranger").unlink
     acked = len(bench.subscriber.acked)
     bench.says("h2/panic", 1)
     bench.turns()
@@ -187,10 +185,8 @@ def nothing(folder):
     assert readings(bench, mirrored=False) == 500
     assert bench.journal.check(full=True) == []
     bench.off()
-    print("nothing: ok")
 
 
 if __name__ == "__main__":
-    assert at()
     {"ring": ring, "tight": tight, "stranger": stranger, "nothing": nothing}[sys.argv[1]](Path(sys.argv[2]))
-    print("ok")
+    sys.stdout.write("ok\n")

@@ -8,7 +8,7 @@ from sensor_guard import stall
 from sensor_guard.inbox import Request
 from sensor_guard.journal import JournalBusyError, JournalFullError, JournalIOError, JournalReadOnlyError
 from sensor_guard.model import AlarmOutcome, CommandKind, NotificationState
-from tests.core.conftest import at, plan
+from tests.core.conftest import plan
 from tests.core.line import Bench
 
 PANIC = "h1.panic.20260301T000005Z"
@@ -177,7 +177,7 @@ def test_a_question_is_answered_at_once(bench):
     said = []
 
     def ask():
-        bench.inbox.put(Request(lambda: bench.standing._journal(), said.append), urgent=True)
+        bench.inbox.put(Request(bench.standing._journal, said.append), urgent=True)
 
     bench.fails(READ_ONLY, early=True, heals=5, meanwhile={2: ask, 4: lambda: said.append("later")})
     bench.says("h1/power_w", 80)
@@ -208,7 +208,7 @@ def test_what_waits_in_the_broker_is_handed_over_before_anything_falls_due(bench
 
     everybody_speaks()
     bench.turns()
-    bench.fails(IO, heals=7_500, meanwhile={n: everybody_speaks for n in range(600, 7_500, 600)})
+    bench.fails(IO, heals=7_500, meanwhile=dict.fromkeys(range(600, 7500, 600), everybody_speaks))
     everybody_speaks()
     bench.turns()
 
@@ -282,7 +282,7 @@ def test_whatever_happens_the_outbox_has_each_text_once_and_the_engine_each_inpu
         bench.clock.passes("7s")
         happens()
         bench.turns()
-    bench.fails(IO, early=early, heals=lasts, meanwhile={n: happens for n in range(2, 90, 7)})
+    bench.fails(IO, early=early, heals=lasts, meanwhile=dict.fromkeys(range(2, 90, 7), happens))
     bench.says("h1/power_w", 80)
     bench.turns()
     bench.clock.passes("1s")

@@ -100,7 +100,7 @@ def test_sqlites_codes_have_their_kinds(path, code, kind):
 def test_a_file_that_is_no_database_is_named_with_the_way_out(path, opener, content):
     path.write_bytes(content)
     with pytest.raises(
-        JournalCorruptError, match=r"journal\.db: not a sound journal.*move journal\.db.*backup"
+        JournalCorruptError, match=r"journal\.db: not a sound journal.*moves journal\.db aside.*backup"
     ) as caught:
         opener(path)
     assert caught.value.path == path

@@ -1,0 +1,76 @@
+"""The journal at the start of the daemon: opened, or mended first, and the engine put where it was."""
+
+from pathlib import Path
+
+import structlog
+
+from sensor_guard.clock import Clock, alarm_stamp
+from sensor_guard.core import Core
+from sensor_guard.journal import Ballast, Journal, JournalCorruptError, JournalFullError, Mended, open_or_mend
+from sensor_guard.model import Fault, Instant
+from sensor_guard.rebuild import rebuild
+
+log = structlog.get_logger(__name__)
+
+_ENDED_BY_A_START = ("journal_unwritable",)
+"""Faults that nobody else ends: the daemon was stopped while they lasted."""
+
+
+def open_journal(path: Path, clock: Clock) -> tuple[Journal, Mended | None]:
+    """Open the journal, mending it if it is damaged; on a full disk the ballast makes room for that.
+
+    Raises:
+        JournalError: and its kinds, as ``Journal.open``.
+    """
+    stamp = alarm_stamp(clock.now())
+    try:
+        return open_or_mend(path, stamp=stamp, clock=clock.monotonic)
+    except JournalFullError:
+        if not Ballast(path).release():
+            raise
+        log.error("disk.full", free_bytes=Ballast(path).free())  # noqa: TRY400 - the cause is the disk, not the code
+        return open_or_mend(path, stamp=stamp, clock=clock.monotonic)
+
+
+def begin(core: Core, mended: Mended | None, now: Instant) -> None:
+    """Put the engine where it was, or where it can be put; what the maintainer must know is an alarm of the box.
+
+    Raises:
+        JournalCorruptError: what is stored cannot be read: to be mended.
+    """
+    faults: list[Fault] = []
+    if mended is not None:
+        core.counters.damaged = mended.set_aside.name
+        log.error(
+            "journal.mended",
+            set_aside=str(mended.set_aside),
+            reason=mended.why,
+            kept=mended.salvaged.kept,
+            lost=mended.salvaged.lost,
+        )
+        faults += _happened("journal_damaged", now, mended.set_aside.name)
+    if mended is None:
+        core.restore(now, blind_start=True)
+    else:
+        _begin_mended(core, mended, now)
+    if core.counters.differences:
+        faults += _happened("replay_differed", now, f"{core.counters.differences} differences")
+    faults += [Fault(fault_id, active=False, at=now) for fault_id in _ENDED_BY_A_START if core.is_at_fault(fault_id)]
+    if faults:
+        core.commit(core.turn(faults, now))
+
+
+def _begin_mended(core: Core, mended: Mended, now: Instant) -> None:
+    if mended.salvaged.is_whole:
+        try:
+            core.restore(now, blind_start=True)
+        except JournalCorruptError as error:
+            log.warning("journal.not_restored", reason=str(error))
+        else:
+            return
+    rebuild(core, now)
+
+
+def _happened(fault_id: str, now: Instant, detail: str) -> list[Fault]:
+    """Tell of something that is over when it is noticed: its alarm stays until a person has closed it."""
+    return [Fault(fault_id, active=True, at=now, detail=detail), Fault(fault_id, active=False, at=now, detail=detail)]
