@@ -38,7 +38,7 @@ def begin(core: Core, mended: Mended | None, now: Instant) -> None:
     Raises:
         JournalCorruptError: what is stored cannot be read: to be mended.
     """
-    faults: list[Fault] = []
+    faults: list[Fault] = []  # what is over when it is noticed; the alarm stays until a person has closed it
     if mended is not None:
         core.counters.damaged = mended.set_aside.name
         log.error(
@@ -48,13 +48,19 @@ def begin(core: Core, mended: Mended | None, now: Instant) -> None:
             kept=mended.salvaged.kept,
             lost=mended.salvaged.lost,
         )
-        faults += _happened("journal_damaged", now, mended.set_aside.name)
+        faults += [
+            Fault("journal_damaged", active=True, at=now, detail=mended.set_aside.name),
+            Fault("journal_damaged", active=False, at=now),
+        ]
     if mended is None:
         core.restore(now, blind_start=True)
     else:
         _begin_mended(core, mended, now)
     if core.counters.differences:
-        faults += _happened("replay_differed", now, f"{core.counters.differences} differences")
+        faults += [
+            Fault("replay_differed", active=True, at=now, detail=f"{core.counters.differences} differences"),
+            Fault("replay_differed", active=False, at=now),
+        ]
     faults += [Fault(fault_id, active=False, at=now) for fault_id in _ENDED_BY_A_START if core.is_at_fault(fault_id)]
     if faults:
         core.commit(core.turn(faults, now))
@@ -69,8 +75,3 @@ def _begin_mended(core: Core, mended: Mended, now: Instant) -> None:
         else:
             return
     rebuild(core, now)
-
-
-def _happened(fault_id: str, now: Instant, detail: str) -> list[Fault]:
-    """Tell of something that is over when it is noticed: its alarm stays until a person has closed it."""
-    return [Fault(fault_id, active=True, at=now, detail=detail), Fault(fault_id, active=False, at=now, detail=detail)]
