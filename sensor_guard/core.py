@@ -204,10 +204,10 @@ class Core:
         missing = [home.home_id for home in self.engine.plan.homes if home.home_id not in homes]
         if missing:
             raise ValueError(f"no state of home {missing[0]}")
-        for alarm in self.journal.reader.alarms(open_only=True, limit=1_000_000):
-            home = homes.get(alarm.home_id)
-            if home is None or alarm.alarm_id not in home.cases.alarms:
-                raise ValueError(f"the open alarm {alarm.alarm_id} is not in the state of its home")
+        stored = {alarm.alarm_id for alarm in self.journal.reader.alarms(open_only=True, limit=1_000_000)}
+        known = {alarm_id for home in homes.values() for alarm_id in home.cases.open_by_rule.values()}
+        if stored != known:
+            raise ValueError(f"the open alarm {min(stored ^ known)} is not both stored and in its home's state")
 
     def _restore_states(self, now: Instant) -> tuple[int, int]:
         state = self.journal.engine_state()

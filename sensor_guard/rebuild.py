@@ -17,7 +17,7 @@ from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import HomePlan
 from sensor_guard.engine.snapshot import load_alarm
 from sensor_guard.errors import JournalError
-from sensor_guard.model import GATEWAY, Alarm, Instant, LinkLost, Notification, PlanChanged
+from sensor_guard.model import GATEWAY, Alarm, Command, CommandKind, Instant, LinkLost, Notification, PlanChanged
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ def rebuild(core: Core, now: Instant) -> None:
         effects = engine.feed([(seq, PlanChanged(plan_hash, now))], now)
         for home_id, row in rows.items():
             _keep_what_was_said(engine.homes.get(home_id), row)
+        engine.feed([(seq, command) for command in journal.commands_since(journal.tail_seq()) if _stays(command)], now)
         for alarm in [*alarms.values(), *only_remembered.values()]:
             home = engine.homes.get(alarm.home_id)
             if home is None:  # it was taken out of the files with an open alarm
@@ -71,6 +72,11 @@ def _readable_rows(core: Core) -> dict[str, Row]:
                 if isinstance(row, dict):
                     rows[stored.home_id] = row
     return rows
+
+
+def _stays(command: Command) -> bool:
+    """Say whether a command, given since the states were stored, says how a home is to be watched from now on."""
+    return command.kind in (CommandKind.AWAY, CommandKind.BACK, CommandKind.MUTE, CommandKind.UNMUTE)
 
 
 def _alarms_of(row: Row) -> list[Alarm]:

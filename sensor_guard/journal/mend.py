@@ -64,6 +64,7 @@ def open_or_mend(path: Path, *, stamp: str, clock: Callable[[], float]) -> tuple
 
     Raises:
         AlreadyRunningError: another process writes this journal.
+        ForeignFileError: the file is another program's, and stays as it is.
         JournalError: anything that is no damage, see ``Journal.open``.
     """
     lock = WriterLock(path)
@@ -99,13 +100,15 @@ def _fault_seen(path: Path) -> str:
         with closing(connect_reader(path)) as db:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if tables and "outbox" not in tables:
-                return ""  # another program's: Journal.open refuses it, and nobody moves it
+                raise ForeignFileError(path, "an SQLite file of another program")  # noqa: TRY301 - found in here
             if tables and db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 return "its mark is damaged"
             wanted = SMALL_TABLES if path.stat().st_size > CHECK_WHOLE else (1,)
             answers = (str(db.execute(f"PRAGMA integrity_check({one})").fetchone()[0]) for one in wanted)
             found = next((answer for answer in answers if answer != "ok"), "")
             return found or next(iter(unreadable(db, full=False)), "")
+    except ForeignFileError:
+        raise
     except JournalCorruptError as error:
         return str(error)
     except sqlite3.DatabaseError as error:

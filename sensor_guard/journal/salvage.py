@@ -17,7 +17,7 @@ from sensor_guard.journal.codec import decode, encode_evidence
 from sensor_guard.journal.errors import translated
 from sensor_guard.journal.numbers import newest_seq, read_number, write_meta
 from sensor_guard.journal.rows import ALARM_COLUMNS, NOTIFICATION_COLUMNS, read_alarm, read_notification
-from sensor_guard.model import Evidence
+from sensor_guard.model import Evidence, Truth
 
 FAILED_LIMIT = 5_000
 """Failed looks into one table; then the rest of what is damaged in it is given up: some 200 ms."""
@@ -59,8 +59,11 @@ _READERS: dict[str, tuple[str, Callable[[Row], object]]] = {
     "events": ("kind, body", lambda row: decode(row[0], row[1])),
 }
 
-_DETAILS = {"alarms": ("evidence", encode_evidence(Evidence(0, 0, 0))), "outbox": ("params", "[]")}
-"""What a row can be without."""
+_DETAILS: dict[str, tuple[tuple[str, str], ...]] = {
+    "alarms": (("evidence", encode_evidence(Evidence(0, 0, 0))), ("condition", Truth.UNKNOWN)),
+    "outbox": (("params", "[]"),),
+}
+"""What a row can be without, and what stands there instead."""
 
 
 def salvage(path: Path, target: sqlite3.Connection, *, is_late: Callable[[], bool]) -> Salvaged:
@@ -146,15 +149,18 @@ class _Table:
         """Put one row into the new file; False if it is no row of ours."""
         if self._put(row):
             return True
-        details = _DETAILS.get(self._name)
-        if details is None:
-            return False
         # An alarm is an alarm, and a text a text, though why it rose cannot be read any more.
-        place = 1 + self._columns.index(details[0])
-        return self._put((*row[:place], details[1], *row[place + 1 :]))
+        for column, instead in _DETAILS.get(self._name, ()):
+            place = 1 + self._columns.index(column)
+            row = (*row[:place], instead, *row[place + 1 :])
+            if self._put(row):
+                return True
+        return False
 
     def _put(self, row: Row) -> bool:
         values = row[1:]
+        if self._name == "meta" and values[0] == "salt" and not (isinstance(values[1], bytes) and len(values[1]) == 16):
+            return False  # the new file has one
         try:
             if self._check is not None:
                 places, read = self._check

@@ -3,12 +3,14 @@
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 from sensor_guard.errors import JournalError
 from sensor_guard.journal.batch import Batch, HomeState, Parts
+from sensor_guard.journal.codec import CodecError, decode
 from sensor_guard.journal.connection import BUSY_TIMEOUT, connect_reader, connect_writer
 from sensor_guard.journal.errors import JournalCorruptError, translated
 from sensor_guard.journal.lock import WriterLock
@@ -23,7 +25,7 @@ from sensor_guard.journal.readings import ReadingTable
 from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY, read_notification
 from sensor_guard.journal.tail import TailBatch, read_tail
 from sensor_guard.journal.trail import Trail
-from sensor_guard.model import DeliveryReport, Instant, Notification, NotificationState, Span
+from sensor_guard.model import Command, DeliveryReport, Instant, Notification, NotificationState, Span
 
 T = TypeVar("T")
 
@@ -215,6 +217,20 @@ class Journal:
         """
         with translated(self.path):
             yield from read_tail(self._db, read_number(self._db, "tail_seq"), self.last_seq)
+
+    def commands_since(self, seq: int) -> list[Command]:
+        """Give what people asked for behind ``seq``, in its order, as far as it can be read."""
+        found = []
+        with translated(self.path):
+            rows = self._db.execute(
+                "SELECT kind, body FROM events WHERE seq > ? AND kind = 'command' ORDER BY seq", (seq,)
+            )
+            for kind, body in rows:
+                with suppress(CodecError):
+                    item = decode(kind, body)
+                    if isinstance(item, Command):
+                        found.append(item)
+        return found
 
     def plan(self, plan_hash: str) -> StoredPlan | None:
         """Give a configuration that was ever in force and is still needed."""

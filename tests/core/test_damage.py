@@ -11,7 +11,7 @@ import pytest
 
 from sensor_guard.beginning import begin
 from sensor_guard.core import Core
-from sensor_guard.journal import Journal, JournalCorruptError, Reader, open_or_mend, suspect
+from sensor_guard.journal import ForeignFileError, Journal, JournalCorruptError, Reader, open_or_mend, suspect
 from sensor_guard.model import AlarmOutcome, Command, CommandKind, NotificationState
 from tests.core.conftest import Box, FakeReader, at, plan
 from tests.journal.make import rows
@@ -144,3 +144,181 @@ def test_whatever_is_damaged_it_comes_up_with_every_alarm_that_can_be_read(sound
         shutil.rmtree(path.parent)
     assert min(outcomes.values()) > 0, outcomes
     assert sum(outcomes.values()) == CASES // 4
+
+
+# -- one by one -------------------------------------------------------------------------------------------------------
+
+
+def spoil(path, place, length=4_096):
+    data = bytearray(path.read_bytes())
+    data[place : place + length] = os.urandom(length)
+    path.write_bytes(data)
+
+
+def pages_of(path, table):
+    """The pages of a table's own tree, the root first, as the page numbers in its interior pages say."""
+    with closing(sqlite3.connect(path)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+    data = path.read_bytes()
+    start = (root - 1) * 4_096
+    if data[start] != 0x05:
+        return [root]
+    cells = int.from_bytes(data[start + 3 : start + 5], "big")
+    pointers = [int.from_bytes(data[start + 12 + 2 * n : start + 14 + 2 * n], "big") for n in range(cells)]
+    children = [int.from_bytes(data[start + cell : start + cell + 4], "big") for cell in pointers]
+    return [root, *children, int.from_bytes(data[start + 8 : start + 12], "big")]
+
+
+def test_an_old_page_of_readings_costs_its_readings_and_nothing_else(path, sound, tmp_path):
+    spoil(path, (pages_of(path, "readings")[3] - 1) * 4_096)
+    undamaged = tmp_path / "undamaged.db"
+    shutil.copy(sound, undamaged)
+    ordinary, _ = comes_up(undamaged)
+
+    core, mended = comes_up(path)
+
+    assert mended.salvaged.is_whole
+    assert set(mended.salvaged.lost) == {"readings"}
+    lost = mended.salvaged.kept["readings"] - ordinary.journal.reader._rows("SELECT count(*) FROM readings", ())[0][0]
+    assert -200 < lost < 0
+    # The holds go on where they were, nobody is told anything afresh, and nobody is forgotten.
+    for home_id in HOMES:
+        mine, theirs = core.engine.homes[home_id], ordinary.engine.homes[home_id]
+        assert {key: (w.truth, w.run_from, w.counted) for key, w in mine.watches.items()} == {
+            key: (w.truth, w.run_from, w.counted) for key, w in theirs.watches.items()
+        }
+        assert mine.cases.open_by_rule == theirs.cases.open_by_rule
+    assert core.engine.homes["h3"].is_away
+    core.journal.close()
+    ordinary.journal.close()
+
+
+def test_without_the_states_every_open_alarm_is_told_anew_and_what_people_said_is_kept(path):
+    for page in pages_of(path, "batches"):
+        spoil(path, (page - 1) * 4_096)
+    before = readable_alarms(path)
+
+    core, mended = comes_up(path)
+
+    assert not mended.salvaged.is_whole
+    assert before == {a.alarm_id for a in core.journal.reader.alarms(open_only=True) if a.home_id != "gateway"}
+    told = {row[0] for row in core.journal.reader._rows("SELECT alarm_id FROM outbox WHERE state = 'sending'", ())}
+    answered = {a.alarm_id for a in core.journal.reader.alarms(open_only=True) if a.response == "acknowledged"}
+    assert len(answered) == 1
+    assert before <= told
+    assert core.engine.homes["h3"].is_away
+    # An ordinary start from here on: nothing is different, nothing is mended.
+    core.journal.close()
+    again, untouched = comes_up(path)
+    assert untouched is None
+    assert again.counters.differences == 0
+    again.journal.close()
+
+
+def test_an_alarm_whose_own_row_is_gone_is_remembered_by_its_home(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        (gone,) = db.execute("SELECT alarm_id FROM alarms WHERE closed_at IS NULL LIMIT 1").fetchone()
+        db.execute("DELETE FROM alarms WHERE alarm_id = ?", (gone,))
+    suspect(path, "by hand")
+
+    core, mended = comes_up(path)
+
+    assert mended is not None
+    core.journal.close()
+    with Reader.open(path) as reader:
+        assert reader.alarm(gone).response == "unanswered"
+
+
+LATE = "UPDATE meta SET value = replace(value, '\"now\":1', '\"now\":9') WHERE key = 'engine_state'"
+
+
+@pytest.mark.parametrize(
+    ("table", "sql"),
+    [
+        ("the state of a home", "UPDATE home_state SET state = '{' WHERE home_id = 'h4'"),
+        ("the key of a home", "UPDATE home_state SET home_id = 'h!' WHERE home_id = 'h4'"),
+        ("the engine's state", "UPDATE meta SET value = '{\"plan\":7}' WHERE key = 'engine_state'"),
+        ("the engine's time", LATE),
+        ("the salt", "UPDATE meta SET value = 'salt' WHERE key = 'salt'"),
+        ("an event", "UPDATE events SET body = '[]' WHERE seq = (SELECT max(seq) FROM events)"),
+        ("a text", "UPDATE outbox SET params = '{'"),
+        ("why an alarm rose", "UPDATE alarms SET evidence = 'x'"),
+        ("a word", "UPDATE alarms SET condition = 'perhaps' WHERE closed_at IS NOT NULL"),
+    ],
+)  # fmt: skip
+def test_rows_that_sqlite_reads_and_we_cannot_are_no_crash_loop(path, table, sql):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(sql)
+        expected = {
+            row[0] for row in db.execute("SELECT alarm_id FROM alarms WHERE closed_at IS NULL AND home_id <> 'gateway'")
+        }
+
+    core, mended = comes_up(path)
+
+    assert mended is not None, table
+    for alarm_id in expected:
+        assert alarm_id in core.engine.homes[alarm_id.partition(".")[0]].cases.alarms
+    assert core.journal.check(full=True) == []
+    core.journal.close()
+
+
+def test_the_newest_three_are_kept(path):
+    for n in range(5):
+        suspect(path, "once more")
+        journal, mended = open_or_mend(path, stamp=f"20260301T00000{n}Z", clock=time.monotonic)
+        journal.close()
+        assert mended.why == "once more"
+    assert sorted(p.name for p in path.parent.glob("*.damaged-*Z")) == [
+        f"journal.db.damaged-20260301T00000{n}Z" for n in (2, 3, 4)
+    ]
+    assert not list(path.parent.glob("*.mend*")) + list(path.parent.glob("*.suspect"))
+
+
+@pytest.mark.parametrize("renamed", [0, 1, 2])
+def test_a_mending_that_was_cut_short_goes_on(path, renamed):
+    suspect(path, "cut short")
+    mended = path.with_name("journal.db.mended")
+    shutil.copy(path, mended)
+    path.with_name("journal.db-wal").write_bytes(b"what the damaged file had")
+    spoil(path, 0, 20_000)
+    aside = path.with_name(f"journal.db.damaged-{STAMP}")
+    if renamed >= 1:
+        path.with_name("journal.db-wal").rename(f"{aside}-wal")
+    if renamed >= 2:
+        path.rename(aside)
+
+    journal, again = open_or_mend(path, stamp=STAMP, clock=time.monotonic)
+
+    assert again is None
+    assert journal.check(full=True) == []
+    assert aside.exists()
+    journal.close()
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path):
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    with pytest.raises(ForeignFileError):
+        open_or_mend(path, stamp=STAMP, clock=time.monotonic)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if "damaged" in p.name] == []
+
+
+def test_a_large_file_takes_no_longer_than_it_may(path):
+    """A clock that says the time is over: alarms and states come over, readings as far as they had got."""
+    spoil(path, (pages_of(path, "readings")[3] - 1) * 4_096)
+    calls = iter(range(0, 1_000, 4))
+
+    journal, mended = open_or_mend(path, stamp=STAMP, clock=lambda: float(next(calls)))
+
+    assert mended.salvaged.kept["alarms"] == 16
+    assert 0 < mended.salvaged.kept["readings"] < 4_000
+    assert rows(journal, "SELECT max(seq) FROM readings") == [(mended_newest(mended),)]
+    journal.close()
+
+
+def mended_newest(mended):
+    with closing(sqlite3.connect(f"file:{mended.set_aside}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT max(seq) FROM readings").fetchone()[0]

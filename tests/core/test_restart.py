@@ -243,3 +243,54 @@ def test_a_box_that_boots_with_its_clock_behind_counts_on_and_rises_at_the_true_
     assert box.alarms() == []
     box.says("12h", "h1/power_w/dated", 3)
     assert [alarm_id for alarm_id, _, _ in box.alarms()] == ["h1.electricity_low.20260301T120000Z"]
+
+
+def test_a_tail_that_crosses_changes_of_the_configuration_is_replayed_with_the_rules_that_were_in_force(tmp_path):
+    """Low power counts below one rule set, then not, then again: each stretch by the rules of its own time."""
+    box = Box(tmp_path / "journal.db", plan("h1", "h2"))
+    without = plan("h1", "h2", rules={"panic", "smoke"})
+    box.says("1m", "h1/power_w", 3)
+    changes = {200: without, 400: plan("h1", "h2"), 1_300: without}
+    for n in range(0, 1_500, 30):
+        if n in (210, 420, 1_320):
+            box.core.use_plan(changes[n - n % 100], at(f"{n}m"))
+        box.says(f"{n + 2}m", "h1/power_w", 3)
+    alarms, trail, texts = box.alarms(), box.trail(), box.outbox()
+    assert [alarm_id for alarm_id, _, _ in alarms if "electricity" in alarm_id] == [
+        "h1.electricity_low.20260301T190000Z"
+    ]
+    # As after a crash: nothing was saved since the first configuration.
+    with box.journal.batch(at("25h")) as batch:
+        batch._db.execute("UPDATE meta SET value = 0 WHERE key = 'tail_seq'")
+        batch._db.execute("DELETE FROM meta WHERE key = 'engine_state'")
+        batch._db.execute("DELETE FROM home_state")
+    box.off()
+    box.plan = without
+
+    assert box.on(at("25h"), settle=False) == 0
+
+    assert (box.alarms(), box.trail(), box.outbox()) == (alarms, trail, texts)
+    assert box.core.engine.plan == without
+    box.off()
+
+
+def test_what_stood_there_wins_and_a_difference_is_counted(box):
+    """The program has changed its mind: the alarm that was told stays, the one that was not is stored and told."""
+    box.says("1m", "h1/panic", 1)
+    with box.journal.batch(at("1m")) as batch:
+        batch._db.execute("INSERT INTO pruning VALUES ((SELECT alarm_id FROM alarms))")
+        batch._db.execute("UPDATE alarms SET closed_at = 1")
+        batch._db.execute("DELETE FROM trail WHERE what = 'transition'")
+        batch._db.execute("DELETE FROM pruning")
+        batch._db.execute("UPDATE alarms SET closed_at = NULL, severity = 'warning'")
+    box.off()
+
+    assert box.on(at("2m")) == 1
+
+    assert box.core.counters.differences == 1
+    assert [alarm.severity for alarm in box.journal.reader.alarms()] == ["warning"]
+    with box.journal.batch(at("2m")) as batch:  # so that the check of the whole journal finds it whole
+        batch._db.execute("INSERT INTO pruning SELECT alarm_id FROM alarms")
+        batch._db.execute("UPDATE alarms SET closed_at = 1")
+        for table in ("trail", "outbox", "alarms", "pruning"):
+            batch._db.execute(f"DELETE FROM {table}")
