@@ -2,6 +2,7 @@
 
     look      its small tables and their indexes, or all of it where that is quick; or somebody has found it damaged
               while it ran, and left word (``suspect``)
+    head      the pages that say where everything is are kept a second time (``head``)
     salvage   into <journal>.mending, which is complete when it is called <journal>.mended
     set aside <journal>.damaged-<time>, with its -wal; the newest three are kept
     begin     <journal>.mended becomes <journal>
@@ -75,7 +76,8 @@ def open_or_mend(path: Path, *, stamp: str, clock: Callable[[], float]) -> tuple
     finally:
         lock.release()
     try:
-        return Journal.open(path), mended
+        journal = Journal.open(path)
+        journal.keep_head()
     except JournalError as error:
         is_damage = isinstance(error, JournalCorruptError) or isinstance(error.__cause__, sqlite3.DatabaseError)
         is_other = isinstance(error, ForeignFileError | JournalUnavailableError | JournalVersionError)
@@ -83,6 +85,7 @@ def open_or_mend(path: Path, *, stamp: str, clock: Callable[[], float]) -> tuple
             raise
         suspect(path, str(error))
         return open_or_mend(path, stamp=stamp, clock=clock)
+    return journal, mended
 
 
 def _fault(path: Path) -> str:
@@ -99,7 +102,7 @@ def _fault_seen(path: Path) -> str:
     try:
         with closing(connect_reader(path)) as db:
             tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if tables and "outbox" not in tables:
+            if tables and "outbox" not in tables and not path.with_name(f"{path.name}.head").exists():
                 raise ForeignFileError(path, "an SQLite file of another program")  # noqa: TRY301 - found in here
             if tables and db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 return "its mark is damaged"

@@ -7,7 +7,7 @@ what lies on a damaged page is found by halving the range of rowids around it.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from sensor_guard.errors import JournalError
 from sensor_guard.journal.codec import decode, encode_evidence
 from sensor_guard.journal.errors import translated
+from sensor_guard.journal.head import copy_with_head, remove_copy
 from sensor_guard.journal.numbers import newest_seq, read_number, write_meta
 from sensor_guard.journal.rows import ALARM_COLUMNS, NOTIFICATION_COLUMNS, read_alarm, read_notification
 from sensor_guard.model import Evidence, Truth
@@ -78,10 +79,17 @@ def salvage(path: Path, target: sqlite3.Connection, *, is_late: Callable[[], boo
     with translated(path):
         target.execute("PRAGMA foreign_keys = OFF")
         source = _open(path)
+        copy = None
+        if source is None:
+            copy = copy_with_head(path)
+            source = None if copy is None else _open(copy)
         if source is None:
             salvaged.lost = dict.fromkeys(_ORDER, 1)
             return salvaged
-        with closing(source):
+        with ExitStack() as stack:
+            if copy is not None:
+                stack.callback(remove_copy, copy)
+            stack.enter_context(closing(source))
             for table in [*_ORDER, *_others(target)]:
                 _Table(source, target, table, salvaged).copy(is_late if table in ("readings", "quarantine") else None)
                 if table == "meta":
@@ -97,7 +105,9 @@ def _open(path: Path) -> sqlite3.Connection | None:
             db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
             try:
                 db.text_factory = _any_text
-                db.execute("SELECT count(*) FROM sqlite_master")
+                names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+                if not {"alarms", "outbox", "home_state"} <= names:
+                    raise sqlite3.DatabaseError("what it says of its tables is damaged")
             except sqlite3.Error:
                 db.close()
                 raise

@@ -13,6 +13,7 @@ from sensor_guard.journal.batch import Batch, HomeState, Parts
 from sensor_guard.journal.codec import CodecError, decode
 from sensor_guard.journal.connection import BUSY_TIMEOUT, connect_reader, connect_writer
 from sensor_guard.journal.errors import JournalCorruptError, translated
+from sensor_guard.journal.head import keep_head
 from sensor_guard.journal.lock import WriterLock
 from sensor_guard.journal.migrations import migrate, require_newest, shipped
 from sensor_guard.journal.numbers import Numbers, last_batch, read_number, read_text
@@ -159,6 +160,12 @@ class Journal:
         if pruned.quarantined:
             parts.quarantine.forget()
         return pruned
+
+    def keep_head(self) -> None:
+        """Keep the pages that say where everything is a second time. See ``head``."""
+        self._writer()
+        with translated(self.path):
+            keep_head(self._db, self.path)
 
     def take_over(self, fill: Callable[[sqlite3.Connection], T]) -> T:
         """Let ``fill`` write into a new journal behind its back; it must be opened anew before it is used."""

@@ -4,6 +4,8 @@ The folder is a small tmpfs. Each scene asserts for itself and says "ok" at its 
 """
 
 import errno
+import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -187,6 +189,37 @@ def nothing(folder):
     bench.off()
 
 
+def refused(folder):
+    """The kernel refuses every write (a limit of the process, as a dying card does): SQLite itself meets it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    bench = bench_on(folder)
+    readings(bench, mirrored=False)
+    bench.journal.checkpoint()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    seen = []
+    bench.heals = 1_000
+    bench.meanwhile = {
+        5: lambda: bench.says("h4/smoke", 1),
+        20: lambda: seen.append((len(bench.subscriber.acked), [t.home_id for t in bench.worker.sent])),
+        25: lambda: seen.append(bench.standing._journal()),
+        40: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard)),
+    }
+    acked = len(bench.subscriber.acked)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+    bench.says("h2/panic", 1)
+    bench.turns()
+    assert seen[0][0] == acked
+    assert [home for home in seen[0][1] if home in ("h2", "h4")] == ["h2", "h2", "h4", "h4"]
+    assert seen[1] == "takes nothing (io)"
+    assert len(bench.subscriber.acked) == acked + 2
+    assert {row[2:] for row in bench.outbox() if row[0].startswith(("h2", "h4"))} == {("delivered", 1)}
+    assert readings(bench, mirrored=False) == 500
+    assert bench.journal.check(full=True) == []
+    bench.off()
+
+
 if __name__ == "__main__":
-    {"ring": ring, "tight": tight, "stranger": stranger, "nothing": nothing}[sys.argv[1]](Path(sys.argv[2]))
+    {"ring": ring, "tight": tight, "stranger": stranger, "nothing": nothing, "refused": refused}[sys.argv[1]](
+        Path(sys.argv[2])
+    )
     sys.stdout.write("ok\n")

@@ -322,3 +322,25 @@ def test_a_large_file_takes_no_longer_than_it_may(path):
 def mended_newest(mended):
     with closing(sqlite3.connect(f"file:{mended.set_aside}?mode=ro", uri=True)) as db:
         return db.execute("SELECT max(seq) FROM readings").fetchone()[0]
+
+
+@pytest.mark.parametrize("pages", [[1], [1, 2, 3, 4], "header", "schema"])
+def test_the_pages_that_say_where_everything_is_are_kept_twice(path, pages):
+    journal, _ = open_or_mend(path, stamp=STAMP, clock=time.monotonic)
+    journal.close()
+    kept = path.with_name("journal.db.head").read_bytes()
+    numbers = [int.from_bytes(kept[at : at + 4], "big") for at in range(24, len(kept), 4_100)]
+    assert numbers[0] == 1
+    if pages == "header":
+        spoil(path, 0, 100)
+    else:
+        for number in numbers if pages == "schema" else [page for page in pages if page in numbers]:
+            spoil(path, (number - 1) * 4_096)
+
+    core, mended = comes_up(path)
+
+    assert mended.salvaged.is_whole
+    assert mended.salvaged.lost == {}
+    assert len([a for a in core.journal.reader.alarms(open_only=True) if a.home_id != "gateway"]) == 8
+    assert not list(path.parent.glob("*copy*"))
+    core.journal.close()

@@ -30,6 +30,6 @@ def on_a_small_disk(tmp_path, scene, size=SIZE):
     return done.stdout.decode()
 
 
-@pytest.mark.parametrize("scene", ["ring", "tight", "stranger", "nothing"])
+@pytest.mark.parametrize("scene", ["ring", "tight", "stranger", "nothing", "refused"])
 def test_on_a_full_disk(tmp_path, scene):
     assert on_a_small_disk(tmp_path, scene).endswith("ok\n")
