@@ -22,7 +22,7 @@ def keep_head(db: sqlite3.Connection, path: Path) -> None:
     version: int = db.execute("PRAGMA schema_version").fetchone()[0]
     begin = _MARK + version.to_bytes(4, "big")
     head = _head(path)
-    with suppress(OSError):
+    with suppress(OSError, sqlite3.Error):  # without one the journal is no worse than it was
         if head.exists() and head.read_bytes()[: len(begin)] == begin:
             return
         if db.execute("PRAGMA page_size").fetchone()[0] != PAGE:

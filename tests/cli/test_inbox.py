@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from sensor_guard.inbox import BATCH_LIMIT, BEST_EFFORT_LIMIT, COMPANY, Inbox
-from sensor_guard.model import Drained, Message
+from sensor_guard.model import DeliveryReport, Drained, LinkLost, Message
 
 NOTHING = 0.0
 LONG = 60.0
@@ -120,3 +120,38 @@ def test_after_close_nothing_waits_and_nothing_is_lost(inbox):
 
     assert [m.packet_id for m in inbox.take(LONG)] == [1]
     assert inbox.take(LONG) == []
+
+
+# -- while the disk takes less than everything ------------------------------------------------------------------------
+
+
+def test_only_the_urgent_lane_is_taken_while_nothing_can_be_stored(inbox):
+    inbox.put(message(1))
+    inbox.put(message(2), urgent=True)
+
+    assert [m.packet_id for m in inbox.take_urgent()] == [2]
+    assert inbox.take_urgent() == []
+    assert inbox.depth() == 1
+
+
+def test_readings_and_the_links_story_stay_in_their_order_while_there_is_no_room_for_them(inbox):
+    report = DeliveryReport("h1.panic.x.1", "delivered", 0)
+    for event in (message(1), LinkLost(0), report, message(3), Drained(1)):
+        inbox.put(event)
+    inbox.put(message(2), urgent=True)
+
+    assert inbox.take_small(NOTHING) == [message(2), report]
+    assert inbox.take_small(NOTHING) == []
+    assert inbox.take(NOTHING) == [message(1), LinkLost(0), message(3), Drained(1)]
+
+
+def test_what_is_small_ends_the_wait_for_it(inbox):
+    threading.Timer(0.05, lambda: inbox.put(DeliveryReport("n", "delivered", 0))).start()
+    assert len(inbox.take_small(LONG)) == 1
+
+
+def test_a_word_that_all_has_come_is_taken_back(inbox):
+    for event in (Drained(1), message(1), Drained(2)):
+        inbox.put(event)
+    inbox.forget_drained()
+    assert inbox.take(NOTHING) == [message(1)]

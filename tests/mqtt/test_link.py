@@ -184,3 +184,24 @@ def test_an_outage_counts_from_its_beginning_and_ends_with_the_last_connection()
     assert outages.settle(NOW + 9, GRACE + 1) == []
     outages.back("urgent")
     assert outages.settle(NOW + 10, GRACE + 1) == [Fault("broker_offline", False, NOW + 10)]
+
+
+def test_readings_that_were_left_in_the_broker_are_drained_anew(link):
+    connected(link)
+    link.canary()
+    assert [type(event) for event in tick(link)] == [LinkUp, Drained]
+
+    link.again(200.0)
+
+    assert link.stage is Stage.DRAINING
+    assert tick(link, real=201.0) == []
+    link.canary()
+    assert tick(link, NOW + 1, real=202.0, drained=False) == []
+    assert tick(link, NOW + 2, real=203.0) == [Drained(NOW + 2)]
+    link.again(300.0)
+    assert tick(link, NOW + 3, real=300.0 + DRAIN_WITHIN) == [Drained(NOW + 3)]
+
+
+def test_a_connection_that_is_gone_says_so_itself(link):
+    link.again(200.0)
+    assert link.stage is Stage.LOST

@@ -414,6 +414,26 @@ def _subscribed(broker, topic):
     return f"\t{topic} (QoS 1)" in broker.log
 
 
+def test_readings_that_were_left_in_the_broker_are_all_there_before_drained_comes_again(broker):
+    """The disk was full: nothing was acknowledged beyond the receive maximum. Then everything is taken again."""
+    with Guard(broker, receive_maximum=20) as guard:
+        guard.drained()
+        connections = guard.subscriber.gauges()["mqtt_connections"]
+        with Device(broker, client_id="filler") as device:
+            device.publish_all(numbered(0, 50))
+        guard.messages(20)
+
+        guard.subscriber.drain_again()
+        guard.until(lambda: guard.subscriber.gauges()["mqtt_drained"] == 0.0, "the new canary's way")
+        for taken in (0, 20, 40):
+            guard.ack(guard.messages(min(50, taken + 20))[taken : taken + 20])
+        guard.drained(2)
+
+        assert isinstance(guard.events[-1], Drained)
+        assert len(guard.messages()) == 50
+        assert guard.subscriber.gauges()["mqtt_connections"] == connections
+
+
 # -- in blocks, or as paho reads ---------------------------------------------------------------------------------------
 
 
