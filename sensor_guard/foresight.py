@@ -42,7 +42,7 @@ class Foresight:
             if turn.effects is not None:  # the engine has it, and so has the copy
                 self._take(turn.effects)
                 continue
-            inputs = list(_inputs_of(turn))
+            inputs = list(self._inputs_of(turn))
             self._add_homes(copy, _homes_of(inputs))
             numbered = [(self._next + n, item) for n, item in enumerate(inputs)]
             self._next += len(inputs)
@@ -70,20 +70,22 @@ class Foresight:
         if wanted:
             copy.schedule_all()
 
+    def _inputs_of(self, turn: Turn) -> Iterable[Input]:
+        was_committed = self._core.journal.was_committed
+        for place, item in enumerate(turn.items):
+            if isinstance(item, Message):
+                lane = "urgent" if item.urgent else "bulk"
+                if not (item.duplicate and was_committed(lane, item.packet_id, item.payload)):
+                    yield from turn.readings_of[place]
+            elif not isinstance(item, DeliveryReport):  # only the outbox can say which of them count
+                yield item
+
     def _take(self, effects: Effects) -> None:
         for text in effects.notifications:
             self.texts[text.notification_id] = text
         for notification_id in effects.cancelled:
             self.called_back.add(notification_id)
             self.texts.pop(notification_id, None)
-
-
-def _inputs_of(turn: Turn) -> Iterable[Input]:
-    for place, item in enumerate(turn.items):
-        if isinstance(item, Message):
-            yield from turn.readings_of[place]
-        elif not isinstance(item, DeliveryReport):  # only the outbox can say which of them count
-            yield item
 
 
 def _homes_of(inputs: Iterable[Input]) -> list[str]:

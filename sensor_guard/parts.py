@@ -17,7 +17,7 @@ from sensor_guard.clock import Clock
 from sensor_guard.config import Config, has_secret, read_secret
 from sensor_guard.health import Heartbeats
 from sensor_guard.inbox import Inbox, Work
-from sensor_guard.journal import AlarmStep, Journal, Reader
+from sensor_guard.journal import AlarmStep, Journal, JournalCorruptError, Reader
 from sensor_guard.model import DAY, Fault, Instant, NotificationState, Quarantined, Reading
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics
 from sensor_guard.notify import NOTIFIERS
@@ -131,7 +131,7 @@ def make_mirror(config: Config, journal: Journal, inbox: Inbox, now: Instant) ->
 
     return Mirror(
         SINKS["influxdb"](influx, lambda: read_secret("influxdb_token")),
-        _JournalSource(config.settings.journal.path),
+        _JournalSource(config.settings.journal.path, inbox),
         cursor=cursor or 0,
         save_cursor=save_cursor,
         bury=bury,
@@ -142,12 +142,22 @@ def make_mirror(config: Config, journal: Journal, inbox: Inbox, now: Instant) ->
 class _JournalSource:
     """The journal as the mirror sees it: a reader of its own, opened on the mirror's thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, inbox: Inbox) -> None:
+        self._path, self._inbox = path, inbox
         self._reader: Reader | None = None
 
     def rows_after(self, cursor: int, limit: int) -> Sequence[tuple[int, Reading | AlarmStep]]:
-        return self._open().rows_after(cursor, limit)
+        try:
+            return self._open().rows_after(cursor, limit)
+        except JournalCorruptError as error:
+            found = error
+
+            def tell(_batch: object) -> None:
+                raise found
+
+            # Old rows are read here alone: the loop, which never meets them, ends for it and has the file mended.
+            self._inbox.put(Work(tell))
+            raise
 
     def head(self) -> int:
         return self._open().head()

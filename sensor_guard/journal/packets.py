@@ -63,6 +63,11 @@ class RecentPackets:
         self._new[lane, key] = None
         return False
 
+    def was_committed(self, lane: str, packet_id: int, payload: bytes) -> bool:
+        """Say whether this packet was committed before, and remember nothing of the question."""
+        ring = self._rings.get(lane)
+        return ring is not None and (packet_id, blake2b(payload, digest_size=8).digest()) in ring.known
+
     def write(self) -> None:
         """Put what was remembered into the batch's transaction, and take out what is too old."""
         if not self._new:

@@ -287,6 +287,10 @@ class Journal:
         """Give the code that a text would have, without looking at the file: for one that goes out unstored."""
         return code_for(self._salt, notification_id, 0)
 
+    def was_committed(self, lane: str, packet_id: int, payload: bytes) -> bool:
+        """Say whether a packet was committed before, without looking at the file. See ``Batch.seen_packet``."""
+        return self._writer().packets.was_committed(lane, packet_id, payload)
+
     def next_text_at(self, *, critical_only: bool = False) -> Instant | None:
         """Say when the next waiting text is due, None if none waits."""
         with translated(self.path):

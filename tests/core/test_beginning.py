@@ -9,8 +9,10 @@ from sensor_guard import app
 from sensor_guard.beginning import begin, open_journal
 from sensor_guard.clock import SystemClock
 from sensor_guard.core import Core
+from sensor_guard.inbox import Inbox
 from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, JournalFullError, suspect
 from sensor_guard.model import Fault
+from sensor_guard.parts import _JournalSource
 from tests.core.conftest import Box, FakeReader, at, plan
 
 
@@ -153,4 +155,22 @@ def test_damage_that_a_commit_meets_is_told_as_such(path):
     core = begun(path, at("4m"))
     assert core.counters.damaged
     assert time.monotonic() - began < 10
+    core.journal.close()
+
+
+def test_damage_that_only_the_mirror_meets_ends_the_loop_too(path):
+    """Old readings are read by nobody else: it is told through the inbox, as everything is."""
+    inbox = Inbox()
+    source = _JournalSource(path, inbox)
+    source.head()
+
+    def damaged(_cursor, _limit):
+        raise JournalCorruptError(path, "malformed")
+
+    source._reader.rows_after = damaged
+    with pytest.raises(JournalCorruptError):
+        source.rows_after(0, 10)
+    core = begun(path)
+    with pytest.raises(JournalCorruptError, match="malformed"):
+        core.commit(core.turn(inbox.take(0), at("3m")))
     core.journal.close()

@@ -250,6 +250,24 @@ def test_the_clock_may_be_set_meanwhile(bench):
     assert {row[2:] for row in bench.outbox()} == {("delivered", 1)}
 
 
+def test_a_cry_that_was_stored_before_and_comes_again_is_no_new_one(bench):
+    """Its acknowledgement was lost with the connection; meanwhile somebody has answered and closed it."""
+    cry = bench.message("h1/panic", 1, urgent=True)
+    bench.inbox.put(cry, urgent=True)
+    bench.turns()
+    bench.asks(CommandKind.CLOSE, PANIC, outcome=AlarmOutcome.FINE)
+    bench.turns()
+    sent = len(bench.worker.sent)
+    bench.clock.passes("1m")
+    again = cry._replace(duplicate=True, received_at=bench.clock.now())
+    bench.fails(READ_ONLY, early=True, heals=20, meanwhile={2: lambda: bench.inbox.put(again, urgent=True)})
+    bench.says("h2/power_w", 80)
+    bench.turns()
+
+    assert [text.home_id for text in bench.worker.sent[sent:]] == ["gateway"]
+    assert bench.journal.reader.sizes().open_alarms == 1
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["panic", "smoke", "ack", "close", "nothing"]), st.sampled_from(["h1", "h2"])),
     min_size=1,
