@@ -16,13 +16,12 @@ from sensor_guard.config import plan_from_text, plan_to_text, text_hash
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Plan
-from sensor_guard.errors import JournalError, SensorGuardError
+from sensor_guard.errors import SensorGuardError
 from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, Probe, Request, Work
-from sensor_guard.journal import FOLDING, Batch, CodecError, Folding, HomeState, Journal, JournalCorruptError
+from sensor_guard.journal import FOLDING, Batch, Folding, HomeState, Journal, JournalCorruptError
 from sensor_guard.model import (
-    DAY,
     DEVICE_TIME,
     GATEWAY,
     HOUR,
@@ -43,6 +42,7 @@ from sensor_guard.model import (
     Reading,
     Span,
 )
+from sensor_guard.revive import revive
 
 CHECKPOINT_SLICE = 200
 """Homes whose state is written with one batch: about 600 kB, some 10 ms."""
@@ -150,8 +150,18 @@ class Core:
 
         Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
+
+        Raises:
+            JournalCorruptError: what is stored cannot be read.
         """
-        differences = self._replay(now)
+        differences, batches, is_changed = revive(self.journal, self.engine, now)
+        if is_changed:
+            with self.journal.batch(now) as batch:
+                self.save_all(batch)
+        self.counters.differences = differences
+        if differences:
+            log.error("journal.replay_differed", differences=differences)
+        log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
         last_now = self.journal.last_now()
         if last_now is not None and now < last_now - STEP_LIMIT:
@@ -178,59 +188,6 @@ class Core:
         watch = gateway.watches.get(FAULT) if gateway is not None else None
         if watch is not None and watch.fault_active:
             self.gaps.remember(now)
-    def _replay(self, now: Instant) -> int:
-        """Feed the tail to the stored states; how many differences there were.
-
-        Raises:
-            JournalCorruptError: what is stored cannot be read.
-        """
-        try:
-            differences, batches = self._restore_states(now)
-            self._require_all()
-        except CodecError as error:
-            raise JournalCorruptError(self.journal.path, str(error)) from error
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
-            raise JournalCorruptError(self.journal.path, f"a stored state: {type(error).__name__} {error}") from error
-        self.engine.upto.clear()
-        self.counters.differences = differences
-        if differences:
-            log.error("journal.replay_differed", differences=differences)
-        log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
-        return differences
-
-    def _require_all(self) -> None:
-        """See that nobody is forgotten: every home of the configuration is there, and every open alarm."""
-        homes = self.engine.homes
-        missing = [home.home_id for home in self.engine.plan.homes if home.home_id not in homes]
-        if missing:
-            raise ValueError(f"no state of home {missing[0]}")
-        stored = {alarm.alarm_id for alarm in self.journal.reader.alarms(open_only=True, limit=1_000_000)}
-        known = {alarm_id for home in homes.values() for alarm_id in home.cases.open_by_rule.values()}
-        if stored != known:
-            raise ValueError(f"the open alarm {min(stored ^ known)} is not both stored and in its home's state")
-
-    def _restore_states(self, now: Instant) -> tuple[int, int]:
-        state = self.journal.engine_state()
-        if state is not None:
-            rows = {}
-            for row in self.journal.home_states():
-                if row.schema != snapshot.SCHEMA:
-                    raise JournalError(
-                        f"{self.journal.path}: home {row.home_id} was stored by another version (layout {row.schema},"
-                        f" not {snapshot.SCHEMA}); start that version once more, or restore its backup"
-                    )
-                rows[row.home_id] = (row.upto_seq, json.loads(row.state))
-            snapshot.restore(self.engine, json.loads(state), rows)
-            if self.engine.now > max(now, self.journal.last_now() or now) + DAY:
-                raise ValueError(f"its time is {self.engine.now}")
-        differences = batches = 0
-        for tail in self.journal.tail():
-            effects = self.engine.feed(tail.inputs, tail.now)
-            batches += 1
-            if effects or effects.alarms:
-                with self.journal.batch(now) as batch:
-                    differences += batch.record(effects, replay_of=tail.seq)
-        return differences, batches
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:
         """Put a configuration in force; False if it is in force already. Every home's state is written with it."""

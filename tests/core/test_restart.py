@@ -1,5 +1,7 @@
 """A restart at any point: the same alarms, the same trail, the same texts as without it."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -294,3 +296,23 @@ def test_what_stood_there_wins_and_a_difference_is_counted(box):
         batch._db.execute("UPDATE alarms SET closed_at = 1")
         for table in ("trail", "outbox", "alarms", "pruning"):
             batch._db.execute(f"DELETE FROM {table}")
+
+
+def test_an_open_alarm_that_the_replay_does_not_know_is_open_and_told_all_the_same(box):
+    """Whatever a later version would decide: what was stored and told wins."""
+    box.says("1m", "h1/panic", 1)
+    box.core.checkpoint_all(at("1m"))
+    with box.journal.batch(at("1m")) as batch:
+        (state,) = batch._db.execute("SELECT state FROM home_state WHERE home_id = 'h1'").fetchone()
+        row = json.loads(state)
+        row["alarms"], row["climbs"] = [], {}
+        batch._db.execute("UPDATE home_state SET state = ? WHERE home_id = 'h1'", (json.dumps(row),))
+    box.off()
+
+    assert box.on(at("2m")) == 1
+
+    kinds = [str(text.kind) for text in box.step("2m1s", room=9).leased]
+    assert sorted(kinds) == ["alarm", "alarm", "reminder", "reminder"]
+    assert box.asks("3m", CommandKind.CLOSE, "h1.panic.20260301T000100Z", outcome=AlarmOutcome.FINE) is None
+    box.off()
+    assert box.on(at("4m")) == 0
