@@ -173,6 +173,7 @@ class Inbox:
             kept = [event for event in self._bulk if not isinstance(event, Drained)]
             self._bulk.clear()
             self._bulk.extend(kept)
+
     def _keep_company(self) -> None:
         """Let a message wait for others: until an urgent event, the half-full lane or the end of the linger.
 

@@ -158,7 +158,8 @@ class Standing:
         if self.subscriber is not None and not self.subscriber.healthy():
             stuck = [*stuck, "mqtt"]
         age = self.subscriber.canary_age(now) if self.subscriber is not None else None
-        # While the disk refuses nothing is acknowledged; to be restarted would not mend it.
-        if age is not None and age > CANARY_LIMIT and not self.core.is_refused:
+        # While the disk refuses, or has room for alarms alone, nothing is acknowledged: a restart would not mend it.
+        is_held = self.core.is_refused or self.counters.readings_held
+        if age is not None and age > CANARY_LIMIT and not is_held:
             stuck = [*stuck, "canary"]
         return stuck
