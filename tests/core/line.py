@@ -52,6 +52,14 @@ class FakeWorker:
     def room_at(self, now):
         return now
 
+    critical_room_at = room_at
+
+    def takes_critical_only(self, _now):
+        return False
+
+    def wants_backup(self, _now):
+        return False
+
     def submit(self, notification):
         self.sent.append(notification)
         if self.reports:
