@@ -32,11 +32,10 @@ class Cases:
     waits for the next plan when there is none.
     """
 
-    __slots__ = ("alarms", "climbs", "home_id", "ladder_of", "ladders", "last_second", "open_by_rule")
+    __slots__ = ("alarms", "climbs", "ladder_of", "last_second", "open_by_rule", "plan")
 
     def __init__(self, plan: HomePlan) -> None:
-        self.home_id = plan.home_id
-        self.ladders: dict[str, Ladder] = dict(plan.ladders)
+        self.plan = plan
         self.ladder_of: dict[str, str] = {}  # alarm_id -> ladder name
         self.alarms: dict[str, Alarm] = {}
         self.climbs: dict[str, Climb] = {}
@@ -58,11 +57,11 @@ class Cases:
         # Two alarms of one rule within a second would share their id: the later one takes the next second.
         second = max(at // 1_000, self.last_second.get(rule.rule_id, -1) + 1)
         self.last_second[rule.rule_id] = second
-        alarm_id = alarm_id_for(self.home_id, rule.rule_id, second)
+        alarm_id = alarm_id_for(self.plan.home_id, rule.rule_id, second)
         alarm = Alarm(
             alarm_id=alarm_id,
             rule_id=rule.rule_id,
-            home_id=self.home_id,
+            home_id=self.plan.home_id,
             severity=rule.severity,
             condition=Truth.TRUE,
             response=Response.UNANSWERED,
@@ -198,7 +197,8 @@ class Cases:
 
     def _ladder(self, alarm: Alarm) -> Ladder | None:
         name = self.ladder_of.get(alarm.alarm_id, "")
-        return self.ladders.get(name) or next(iter(self.ladders.values()), None)
+        ladders = self.plan.ladders
+        return next((one for known, one in ladders if known == name), ladders[0][1] if ladders else None)
 
     def _forget(self, alarm: Alarm) -> None:
         del self.alarms[alarm.alarm_id]

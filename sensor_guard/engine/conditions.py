@@ -5,6 +5,7 @@ three-valued predicate of the moment (TRUE, FALSE, UNKNOWN) and the hold: the ti
 to be TRUE. UNKNOWN pauses a hold: it neither counts nor resets.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from sensor_guard.engine.plan import Condition, Form, Rule, Sensor
@@ -28,15 +29,20 @@ FAR: Instant = 1 << 60
 REARM_FOR: Span = DAY
 """A condition without a hold of its own (battery, silence) that is still true after closing rises again after this."""
 
+LIMITLESS = float("inf")
+
 BATTERY_MARGIN = 5.0
 """Percent points: a low battery is well again only this far above the limit; cells recover a little in warmth."""
 
 TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
 
+EACH_SENSOR = {Form.ABOVE, Form.ACTIVE, Form.IS}
+"""Forms of which each sensor has a watch, and so a hold, of its own (signals apart)."""
+
 _METERS = (Kind.POWER, Kind.WATER)
-LEVELS = {Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE}
+LEVELS = frozenset(map(str, (Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOOR_OPEN, Quantity.SMOKE)))
 """Quantities whose value is what the sensor shows until it says otherwise."""
-METERED = {Quantity.ENERGY_WH, Quantity.VOLUME_L}
+METERED = frozenset(map(str, (Quantity.ENERGY_WH, Quantity.VOLUME_L)))
 """Quantities from which power or flow is worked out."""
 
 
@@ -45,10 +51,13 @@ class SensorState:
 
     ``level``: last value of what it measures (watts; l/min; 1 open or smoke), None where nothing valid is known;
     ``fresh_until``: until when the level speaks for the present; ``silent_at``: when it counts as silent.
+    ``calm_from``, ``calm_to``: while the level stays between the two, no watch of this sensor sees another truth.
     """
 
     __slots__ = (
         "battery",
+        "calm_from",
+        "calm_to",
         "fresh_until",
         "heard_at",
         "is_meter",
@@ -77,7 +86,20 @@ class SensorState:
         self.battery: float | None = None
         self.meter_value: float | None = None
         self.meter_at: Instant | None = None
-        self.watches: list[Watch] = []
+        self.watches: tuple[Watch, ...] = ()
+        self.calm_from = self.calm_to = 0.0
+
+    def settle(self) -> None:
+        """Find between which levels nothing changes for any watch: the nearest thresholds below and above."""
+        level = self.level
+        if level is None:
+            self.calm_from = self.calm_to = 0.0
+            return
+        thresholds = [watch.condition.threshold for watch in self.watches]
+        self.calm_from = max((one for one in thresholds if one < level), default=-LIMITLESS)
+        self.calm_to = min((one for one in thresholds if one > level), default=LIMITLESS)
+        if level in thresholds:  # on the line: below it and above it are both something else
+            self.calm_from = self.calm_to = level
 
     def hear(self, at: Instant) -> None:
         """Any message is a sign of life; of a meter it says nothing about the meter's level."""
@@ -168,10 +190,10 @@ class Watch:
         "window_ends_at",
     )
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, sensors: tuple[SensorState, ...]) -> None:
         self.rule = rule
         self.condition: Condition = rule.condition
-        self.sensors: list[SensorState] = []
+        self.sensors = sensors
         self.truth: Truth = UNKNOWN
         self.run_from: Instant = 0
         self.counted: Span = 0
@@ -185,6 +207,18 @@ class Watch:
         self.fault_active = False
         self.fault_detail = ""
         self.is_signal = is_signal(rule.condition)
+
+    @property
+    def key(self) -> str:
+        """Name this watch within its home."""
+        rule_id = self.rule.rule_id
+        each = self.condition.form in EACH_SENSOR and not self.is_signal
+        return f"{rule_id}/{self.sensors[0].sensor.sensor_id}" if each else rule_id
+
+    @property
+    def follows_level(self) -> bool:
+        """Say whether it looks at what its sensors show, or else only at their silence or battery."""
+        return self.condition.form is not Form.SILENT and self.condition.quantity != Quantity.BATTERY_PCT
 
     # -- the predicate ------------------------------------------------------------------------------------------
 
@@ -267,7 +301,7 @@ class Watch:
         blind = self.blind
         if self.blind_from is not None:
             blind += max(0, at - self.blind_from)
-        sensors = self.sensors
+        sensors: Sequence[SensorState] = self.sensors
         if self.condition.form is Form.SILENT:
             sensors = [state for state in sensors if state.is_silent]
             # A silent sensor's since is its last word.

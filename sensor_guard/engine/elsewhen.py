@@ -43,6 +43,7 @@ def blindness(home: "Home", edge: int, at: Instant, now: Instant, effects: Effec
         for state in home.sensors.values():
             if state.sensor.kind == Kind.SMOKE:
                 state.level = None  # its all-clear may be lost: the next smoke is new smoke
+                state.settle()
     elif home.is_blind:
         began = home.blind_from if home.blind_from is not None else at
         # The box's own blindness uses up nobody's freshness: a passive sensor is observed for as long as before.
@@ -53,7 +54,7 @@ def blindness(home: "Home", edge: int, at: Instant, now: Instant, effects: Effec
                 state.fresh_until += lost
         home.is_blind = False
         home.blind_from = None
-    for watch in home.watches.values():
+    for watch in home.watches:
         home.evaluate(watch, at, now, effects)
     home.deadline = home.next_deadline()
 
@@ -74,7 +75,7 @@ def shift(home: "Home", offset: Span) -> None:
         state.heard_at = _moved(state.heard_at, offset)
         state.level_at = _moved(state.level_at, offset)
         state.meter_at = _moved(state.meter_at, offset)
-    for watch in home.watches.values():
+    for watch in home.watches:
         watch.run_from += offset
         watch.since = _moved(watch.since, offset)
         watch.blind_from = _moved(watch.blind_from, offset)

@@ -337,7 +337,7 @@ class Engine:
             else:
                 home.advance(self._event_time(home), self.now, effects)
                 home.apply_plan(home_plan, rules, self.plan.zone, item.at)
-            for watch in home.watches.values():
+            for watch in home.watches:
                 # Another hold, a sensor more or less: what is true may have changed though nobody has spoken.
                 home.evaluate(watch, item.at, self.now, effects)
             self._touched(home_plan.home_id, home)

@@ -12,6 +12,7 @@ from sensor_guard.engine import elsewhen, orders, signals
 from sensor_guard.engine.alarm import Happening
 from sensor_guard.engine.cases import Cases
 from sensor_guard.engine.conditions import (
+    EACH_SENSOR,
     FALSE,
     FAR,
     LEVELS,
@@ -37,7 +38,8 @@ from sensor_guard.model import (
     Response,
 )
 
-_EACH_SENSOR = {Form.ABOVE, Form.ACTIVE, Form.IS}
+_LINK, _FLOW, _DOOR = str(Quantity.LINK), str(Quantity.FLOW_L_MIN), str(Quantity.DOOR_OPEN)
+_MOTION, _BATTERY = str(Quantity.MOTION), str(Quantity.BATTERY_PCT)
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
 
@@ -47,7 +49,6 @@ class Home:
     __slots__ = (
         "at",
         "away_until",
-        "battery_watches",
         "blind_from",
         "cases",
         "deadline",
@@ -59,8 +60,6 @@ class Home:
         "pending",
         "plan",
         "sensors",
-        "signal_watches",
-        "silence_watches",
         "test_by",
         "test_until",
         "watches",
@@ -80,7 +79,7 @@ class Home:
         self.blind_from: Instant | None = None
         self.pending: list[Pending] = []
         self.sensors: dict[str, SensorState] = {}
-        self.watches: dict[str, Watch] = {}
+        self.watches: tuple[Watch, ...] = ()
         self.cases = Cases(plan)
         self.apply_plan(plan, rules, zone, since)
 
@@ -90,51 +89,51 @@ class Home:
         """Follow another configuration: what has not changed keeps its state, its holds and its alarms."""
         self.plan = plan
         self.zone = zone
-        self.cases.ladders = dict(plan.ladders)
+        self.cases.plan = plan
         before, self.sensors = self.sensors, {}
+        of_kind: dict[str | None, list[SensorState]] = {None: []}
         for sensor in plan.sensors:
             state = before.get(sensor.sensor_id)
             if state is None or state.sensor.kind != sensor.kind:
                 state = SensorState(sensor, since)
             state.sensor = sensor
-            state.watches = []
             self.sensors[sensor.sensor_id] = state
-        old, self.watches = self.watches, {}
-        for rule in rules:
-            if rule.rule_id not in plan.muted_rules:
-                self._watch(rule, old)
-        self.signal_watches = [w for w in self.watches.values() if w.is_signal]
-        self.silence_watches = [w for w in self.watches.values() if w.condition.form is Form.SILENT]
-        self.battery_watches = [w for w in self.watches.values() if w.condition.quantity == Quantity.BATTERY_PCT]
+            of_kind[None].append(state)
+            of_kind.setdefault(sensor.kind, []).append(state)
+        self._watch_all(rules, {kind: tuple(states) for kind, states in of_kind.items()})
+        for state in self.sensors.values():
+            state.watches = tuple(w for w in self.watches if w.follows_level and state in w.sensors)
+            state.settle()
         self.deadline = self.next_deadline()
 
-    def _watch(self, rule: Rule, old: dict[str, Watch]) -> None:
-        condition = rule.condition
-        states = [s for s in self.sensors.values() if condition.kind in (None, s.sensor.kind)]
-        if condition.form is Form.FAULT:
-            self._watch_sensors(rule, [], rule.rule_id, old)
-        elif condition.form in _EACH_SENSOR and not is_signal(condition):
-            # Each tap and each door has a hold of its own: what another one does, or does not say, is not its time.
-            for state in states:
-                self._watch_sensors(rule, [state], f"{rule.rule_id}/{state.sensor.sensor_id}", old)
-        elif states:
-            self._watch_sensors(rule, states, rule.rule_id, old)
+    def _watch_all(self, rules: tuple[Rule, ...], of_kind: dict[str | None, tuple[SensorState, ...]]) -> None:
+        old = {watch.key: watch for watch in self.watches}
+        watches: list[Watch] = []
+        for rule in rules:
+            condition = rule.condition
+            states = of_kind.get(condition.kind, ())
+            if rule.rule_id in self.plan.muted_rules:
+                continue
+            if condition.form is Form.FAULT:
+                groups: list[tuple[SensorState, ...]] = [()]
+            elif condition.form in EACH_SENSOR and not is_signal(condition):
+                # Each tap and each door has a hold of its own: what another one does, or does not say, is not its time.
+                groups = [(state,) for state in states]
+            else:
+                groups = [states] if states else []
+            watches.extend(self._watch(rule, group, old) for group in groups)
+        self.watches = tuple(watches)
 
-    def _watch_sensors(self, rule: Rule, states: list[SensorState], key: str, old: dict[str, Watch]) -> None:
-        condition, before = rule.condition, old.get(key)
-        if before is not None and before.condition == condition and before.rule.unless_away == rule.unless_away:
+    def _watch(self, rule: Rule, states: tuple[SensorState, ...], old: dict[str, Watch]) -> Watch:
+        watch = Watch(rule, states)
+        before = old.get(watch.key)
+        if before is not None and before.condition == rule.condition and before.rule.unless_away == rule.unless_away:
             watch = before
-        else:
-            watch = Watch(rule)
-        watch.rule = rule
-        watch.sensors = states
+            watch.rule, watch.condition, watch.sensors = rule, rule.condition, states
         watch.suspended = rule.unless_away and self.is_away
-        self.watches[key] = watch
-        for state in states:
-            if condition.form is not Form.SILENT and condition.quantity != Quantity.BATTERY_PCT:
-                state.watches.append(watch)
-        if condition.between is not None and not watch.window_ends_at:
-            watch.window_ends_at = next_edge(self.at, condition.between, self.zone)
+        if rule.condition.between is not None and not watch.window_ends_at:
+            watch.window_ends_at = next_edge(self.at, rule.condition.between, self.zone)
+        return watch
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -195,31 +194,64 @@ class Home:
 
     def _apply(self, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
         state = self.sensors.get(reading.sensor_id)
-        if state is None:  # taken out of the plan while it waited
-            return
+        if state is not None:  # else taken out of the plan while it waited
+            self.take(state, reading, at, now, effects)
+
+    def take(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
+        """A reading takes its place in the home's time."""
         quantity, value = reading.quantity, reading.value
         if reading.flags & RETAINED:
             self._retained(state, quantity, value, at, now, effects)
             return
-        was_silent, was_observed, before = state.is_silent, state.observed, state.level
-        if quantity == Quantity.LINK and value == 0.0:
+        if quantity == _LINK and value == 0.0:
             self._lost(state, at, now, effects)
             return
+        was_silent, was_observed, before = state.is_silent, state.observed, state.level
         state.hear(at)
-        if quantity == Quantity.BATTERY_PCT:
-            state.battery = value
-            for watch in self.battery_watches:
-                self.evaluate(watch, at, now, effects)
-        elif _is_activity(state, quantity, value, at):
-            self._activity(state, at, effects)
-        if state.level != before or not was_observed:
-            for watch in state.watches:
-                self.evaluate(watch, at, now, effects)
-        if was_silent:
-            for watch in self.silence_watches:
-                self.evaluate(watch, at, now, effects)
         # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
-        self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
+        if state.silent_at < self.deadline:
+            self.deadline = state.silent_at
+        if quantity in LEVELS:
+            state.see(value, at)
+            if (value > 0.0 and quantity == _FLOW) or (value != before is not None and quantity == _DOOR):
+                self._activity(state, at, effects)
+        elif quantity == _MOTION:
+            if value == 1.0:
+                self._activity(state, at, effects)
+        elif quantity in METERED:
+            self._meter(state, quantity, value, at, effects)
+        elif quantity == _BATTERY:
+            self._battery(state, value, at, now, effects)
+        level = state.level
+        if not was_observed or (level != before and (level is None or not state.calm_from < level < state.calm_to)):
+            self._look_again(state, at, now, effects)
+        if was_silent:
+            self._silence(at, now, effects)
+        if was_silent or not was_observed:
+            self.deadline = min(self.deadline, state.fresh_until if state.observed else FAR)
+
+    def _look_again(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
+        for watch in state.watches:
+            self.evaluate(watch, at, now, effects)
+        state.settle()
+
+    def _silence(self, at: Instant, now: Instant, effects: Effects) -> None:
+        for watch in self.watches:
+            if watch.condition.form is Form.SILENT:
+                self.evaluate(watch, at, now, effects)
+
+    def _battery(self, state: SensorState, level: float, at: Instant, now: Instant, effects: Effects) -> None:
+        state.battery = level
+        for watch in self.watches:
+            if watch.condition.quantity == Quantity.BATTERY_PCT:
+                self.evaluate(watch, at, now, effects)
+
+    def _meter(self, state: SensorState, quantity: str, value: float, at: Instant, effects: Effects) -> None:
+        level = state.metered(quantity, value, at)
+        if level is not None:
+            state.see(level, at)
+            if quantity == Quantity.VOLUME_L and level > 0.0:
+                self._activity(state, at, effects)
 
     def _retained(
         self, state: SensorState, quantity: str, value: float, at: Instant, now: Instant, effects: Effects
@@ -228,8 +260,7 @@ class Home:
         # neither is a sign of life. Where the sensor is observed, its own word is newer.
         if quantity in LEVELS and value == 1.0 and not state.observed:
             state.see(value, at)
-            for watch in state.watches:
-                self.evaluate(watch, at, now, effects)
+            self._look_again(state, at, now, effects)
             self.deadline = min(self.deadline, state.fresh_until)
 
     def _lost(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
@@ -239,8 +270,8 @@ class Home:
         state.is_silent = True
         for watch in state.watches:
             self.evaluate(watch, at, now, effects)
-        for watch in self.silence_watches if news else ():
-            self._one_more_silent(watch, at, now, effects)
+        if news:
+            self._one_more_silent(at, now, effects)
 
     def disprove(self, reading: Reading) -> None:
         """Without a time of its own it may be as old as the gap in which it waited: it disproves from there."""
@@ -265,11 +296,9 @@ class Home:
         if at + state.sensor.observed_for > self.at:
             state.is_silent = False
             state.learn(quantity, value, at)
-            for watch in state.watches:
-                self.evaluate(watch, self.at, now, effects)
+            self._look_again(state, self.at, now, effects)
         if was_silent and not state.is_silent:
-            for watch in self.silence_watches:
-                self.evaluate(watch, self.at, now, effects)
+            self._silence(self.at, now, effects)
         self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
 
     def _take_back(self, state: SensorState, quantity: str, value: float, at: Instant) -> None:
@@ -301,7 +330,7 @@ class Home:
             due = min(due, self.test_until)
         for until in self.muted_until.values():
             due = min(due, until)
-        for watch in self.watches.values():
+        for watch in self.watches:
             due = min(due, watch.deadline())
         for state in self.sensors.values():
             if state.observed and not self.is_blind:
@@ -312,10 +341,10 @@ class Home:
 
     def _fire(self, at: Instant, now: Instant, effects: Effects) -> None:
         """Do what is due at ``at``. Holds first: a hold that is complete as its sensor falls silent is complete."""
-        for watch in self.watches.values():
+        for watch in self.watches:
             if watch.completes_at() <= at:
                 self._complete(watch, at, now, effects)
-        for watch in self.watches.values():
+        for watch in self.watches:
             if watch.condition.between is not None and watch.window_ends_at <= at:
                 watch.window_ends_at = next_edge(at, watch.condition.between, self.zone)
                 self.evaluate(watch, at, now, effects)
@@ -338,16 +367,18 @@ class Home:
         for state in fell_silent:
             state.is_silent = True
         if fell_silent:
-            for watch in self.silence_watches:
-                self._one_more_silent(watch, at, now, effects)
+            self._one_more_silent(at, now, effects)
 
-    def _one_more_silent(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
-        was_met = watch.is_met
-        self.evaluate(watch, at, now, effects)
-        alarm = self.cases.open_alarm(watch.rule.rule_id)
-        if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
-            # Somebody is seeing to the first silent sensor, and another one has gone.
-            self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
+    def _one_more_silent(self, at: Instant, now: Instant, effects: Effects) -> None:
+        for watch in self.watches:
+            if watch.condition.form is not Form.SILENT:
+                continue
+            was_met = watch.is_met
+            self.evaluate(watch, at, now, effects)
+            alarm = self.cases.open_alarm(watch.rule.rule_id)
+            if was_met and alarm is not None and alarm.response is Response.ACKNOWLEDGED:
+                # Somebody is seeing to the first silent sensor, and another one has gone.
+                self.cases.recur(watch.rule.rule_id, at, now, watch.evidence(at), effects)
 
     def evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
         """Look at the sensors again: an open alarm's condition follows what they show, the hold what counts of it."""
@@ -369,7 +400,7 @@ class Home:
 
     def _is_about(self, watch: Watch) -> bool:
         """Say whether the rule's open alarm is about this watch: where each sensor has one, about the sensor's."""
-        if watch.condition.form not in _EACH_SENSOR:
+        if watch.condition.form not in EACH_SENSOR:
             return True
         alarm = self.cases.open_alarm(watch.rule.rule_id)
         return alarm is not None and alarm.evidence.sensors[0].sensor_id == watch.sensors[0].sensor.sensor_id
@@ -394,11 +425,11 @@ class Home:
 
     def watches_of(self, rule_id: str) -> list[Watch]:
         """Give the watches of one rule: one for the home, or one for each of its sensors."""
-        return [watch for watch in self.watches.values() if watch.rule.rule_id == rule_id]
+        return [watch for watch in self.watches if watch.rule.rule_id == rule_id]
 
     def fault(self, fault: Fault, now: Instant, effects: Effects) -> None:
         """A fault of the box itself begins or ends (home ``gateway`` only)."""
-        watch = self.watches.get(fault.fault_id)
+        watch = next((watch for watch in self.watches if watch.rule.rule_id == fault.fault_id), None)
         if watch is None or watch.condition.form is not Form.FAULT:
             return
         if fault.active and watch.fault_active and watch.is_met:
@@ -407,18 +438,3 @@ class Home:
         watch.fault_detail = fault.detail[:120]
         self.evaluate(watch, fault.at, now, effects)
 
-
-def _is_activity(state: SensorState, quantity: str, value: float, at: Instant) -> bool:
-    """Give the sensor its new level; say whether somebody must have been there to cause it."""
-    before = state.level
-    if quantity in LEVELS:
-        state.see(value, at)
-        if quantity == Quantity.DOOR_OPEN:
-            return before is not None and value != before
-        return quantity == Quantity.FLOW_L_MIN and value > 0.0
-    if quantity in METERED:
-        level = state.metered(quantity, value, at)
-        if level is not None:
-            state.see(level, at)
-            return quantity == Quantity.VOLUME_L and level > 0.0
-    return quantity == Quantity.MOTION and value == 1.0

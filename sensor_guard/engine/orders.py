@@ -24,7 +24,7 @@ def _set_away(home: "Home", until: Instant | None, at: Instant, now: Instant, ef
     home.is_away = until is not None
     home.away_until = until if until is not None else FAR
     effects.changed = True
-    for watch in home.watches.values():
+    for watch in home.watches:
         if watch.rule.unless_away:
             watch.suspended = home.is_away
             home.evaluate(watch, at, now, effects)

@@ -44,8 +44,8 @@ def signal(home: "Home", state: SensorState, reading: Reading, at: Instant, now:
     if retained and was_on:
         return  # the same old word of the broker at every reconnect
     held_on = was_on and state.sensor.kind == Kind.SMOKE
-    for watch in home.signal_watches:
-        if state in watch.sensors:
+    for watch in home.watches:
+        if watch.is_signal and state in watch.sensors:
             _cry(home, watch, _evidence(home, state, at), now, effects, held_on=held_on)
 
 

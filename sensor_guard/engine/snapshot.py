@@ -42,7 +42,7 @@ def save_home(home: Home) -> Row:
         "home": [getattr(home, name) for name in _HOME],
         "sensors": {sensor_id: [getattr(state, name) for name in _SENSOR] for sensor_id, state in home.sensors.items()},
         "watches": {
-            key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for key, watch in home.watches.items()
+            watch.key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for watch in home.watches
         },
         "pending": [[item.at, item.seq, item.reading, item.edge] for item in home.pending],
         "alarms": [asdict(alarm) for alarm in home.cases.alarms.values()],
@@ -71,8 +71,10 @@ def load_home(engine: Engine, home_plan: HomePlan, row: Row) -> Home:
         if state is not None:
             for name, value in zip(_SENSOR, values, strict=True):
                 setattr(state, name, value)
+            state.settle()
+    watches = {watch.key: watch for watch in home.watches}
     for key, (truth, *values) in row["watches"].items():
-        watch = home.watches.get(key)
+        watch = watches.get(key)
         if watch is not None:
             watch.truth = Truth(truth)
             for name, value in zip(_WATCH, values, strict=True):
