@@ -44,6 +44,8 @@ LEVELS = frozenset(map(str, (Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOO
 """Quantities whose value is what the sensor shows until it says otherwise."""
 METERED = frozenset(map(str, (Quantity.ENERGY_WH, Quantity.VOLUME_L)))
 """Quantities from which power or flow is worked out."""
+URGENT = frozenset(map(str, (Quantity.SMOKE, Quantity.PANIC)))
+"""Quantities that count on arrival."""
 
 
 class SensorState:
@@ -117,6 +119,14 @@ class SensorState:
             self.level_at = at
         self.fresh_until = at + self.sensor.observed_for
         self.observed = True
+
+    def say_again(self, level: float, at: Instant) -> None:
+        """Take a level that tells nothing new of a sensor that is observed: one that is heard, and so fresh for now."""
+        if self.level_at is None or at >= self.level_at:
+            self.level = level
+            self.level_at = at
+        self.heard_at = at
+        self.silent_at = self.fresh_until = at + self.sensor.observed_for
 
     def learn(self, quantity: str, value: float, at: Instant) -> None:
         """Take a late word that is the newest all the same; the caller knows that it still speaks for the present."""

@@ -256,17 +256,7 @@ class Engine:
             return
         if seq <= self.upto.get(home_id, 0):
             return
-        home.advance(self._event_time(home), self.now, effects)
-        if is_answer:
-            closed = home.cases.command(item, self.now, effects)
-            if closed is not None:
-                orders.closed(home, closed, item.at)
-        elif item.kind == CommandKind.AWAY:
-            orders.away(home, item.until or FAR, item.at, self.now, effects)
-        elif item.kind == CommandKind.BACK:
-            orders.back(home, item.at, self.now, effects)
-        elif item.kind == CommandKind.TEST_MODE and item.until is not None:
-            orders.begin_test(home, item.until, item.actor_id, effects)
+        home.command(item, self._event_time(home), self.now, effects)
         self._touched(home_id, home)
 
     def _mute(self, seq: int, item: Command, effects: Effects) -> None:

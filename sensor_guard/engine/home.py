@@ -6,6 +6,7 @@ What comes too late for its place (observed before ``at``) changes nothing but w
 back a hold that it interrupts. Smoke and panic do not wait for order: they act on arrival.
 """
 
+from collections.abc import Sequence
 from datetime import tzinfo
 
 from sensor_guard.engine import elsewhen, orders, signals
@@ -19,6 +20,7 @@ from sensor_guard.engine.conditions import (
     METERED,
     TRUE,
     UNKNOWN,
+    URGENT,
     SensorState,
     Watch,
     is_signal,
@@ -30,16 +32,19 @@ from sensor_guard.model import (
     DEVICE_TIME,
     KINDS,
     RETAINED,
+    Command,
+    CommandKind,
     Effects,
     Fault,
     Instant,
     Quantity,
     Reading,
     Response,
+    Span,
 )
 
 _LINK, _FLOW, _DOOR = str(Quantity.LINK), str(Quantity.FLOW_L_MIN), str(Quantity.DOOR_OPEN)
-_MOTION, _BATTERY = str(Quantity.MOTION), str(Quantity.BATTERY_PCT)
+_SMOKE, _MOTION, _BATTERY = str(Quantity.SMOKE), str(Quantity.MOTION), str(Quantity.BATTERY_PCT)
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
 
@@ -166,6 +171,52 @@ class Home:
                     elsewhen.blindness(self, item.edge, item.at, now, effects)
         self.at = max(self.at, until)
 
+    def due(self, lateness: Span) -> Instant:
+        """When this home next wants ``settle``, in the daemon's time: a lower bound."""
+        return min(self.wake_at() + lateness, self.cases.next_due())
+
+    def settle(self, until: Instant, now: Instant, effects: Effects) -> None:
+        """Decide what is due up to ``until``, and let the ladders climb to ``now``."""
+        if self.wake_at() <= until:
+            self.advance(until, now, effects)
+        if self.cases.next_due() <= now:
+            self.cases.advance(now, effects)
+
+    def run(self, readings: Sequence[Reading], place: int, stop_at: Instant, effects: Effects) -> int:
+        """Take readings from ``place`` on, each decided when it arrives, until something has come of it.
+
+        For recordings that are in order: nothing waits for its place, and nobody else asks anything meanwhile. It also
+        stops where a deadline, or ``stop_at``, lies before the next reading, so that whatever rises is noticed then.
+
+        Returns the place of the first reading that was not taken; at least one is, and never half an instant.
+        """
+        sensors, last = self.sensors, readings[place].received_at
+        for place in range(place, len(readings)):  # noqa: B020, PLR1704 - goes on from there
+            reading = readings[place]
+            _, sensor_id, quantity, _, observed_at, at, _, flags = reading
+            if at != last:
+                if effects.alarms or stop_at < at or (self.deadline < at and self._refreshed() < at):
+                    return place
+                last = at
+            if self.deadline <= at:
+                self.advance(at, at, effects)
+            elif at > self.at:
+                self.at = at
+            state = sensors.get(sensor_id)
+            if state is None:
+                continue
+            if quantity in URGENT or observed_at < at or self.pending:
+                self.accept(place, reading, at, effects)
+                self.advance(at, at, effects)
+            else:
+                self.take(state, reading, at, at, effects)
+        return len(readings)
+
+    def _refreshed(self) -> Instant:
+        """Look for the true deadline where the cached one may be too early."""
+        self.deadline = self.next_deadline()
+        return self.deadline
+
     def accept(self, seq: int, reading: Reading, now: Instant, effects: Effects) -> None:
         """Take a reading: into its place if that is still open, otherwise for what it can disprove."""
         state = self.sensors.get(reading.sensor_id)
@@ -173,10 +224,11 @@ class Home:
             return
         # A device's clock may run a little ahead: nothing is observed after it was received.
         at = min(reading.observed_at, reading.received_at, now)
-        if reading.value == 1.0 and reading.quantity in (Quantity.SMOKE, Quantity.PANIC):
-            signals.signal(self, state, reading, at, now, effects)
-        elif reading.quantity == Quantity.SMOKE and not reading.flags & RETAINED:
-            state.level, state.level_at = 0.0, at
+        if reading.quantity in URGENT:
+            if reading.value == 1.0:
+                signals.signal(self, state, reading, at, now, effects)
+            elif reading.quantity == _SMOKE and not reading.flags & RETAINED:
+                state.level, state.level_at = 0.0, at
         if at < self.at:
             self._late(state, reading, at, now, effects)
             return
@@ -199,8 +251,20 @@ class Home:
 
     def take(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
         """A reading takes its place in the home's time."""
-        quantity, value = reading.quantity, reading.value
-        if reading.flags & RETAINED:
+        _, _, quantity, value, _, _, _, flags = reading
+        if (
+            quantity in LEVELS
+            and state.observed
+            and not state.is_silent
+            and (value == state.level or state.calm_from < value < state.calm_to)
+            and not flags & RETAINED
+        ):
+            # What it has said before, as nine readings of ten: nothing turns, and every deadline moves later only.
+            state.say_again(value, at)
+            if value > 0.0 and quantity == _FLOW:
+                self._activity(state, at, effects)
+            return
+        if flags & RETAINED:
             self._retained(state, quantity, value, at, now, effects)
             return
         if quantity == _LINK and value == 0.0:
@@ -209,8 +273,7 @@ class Home:
         was_silent, was_observed, before = state.is_silent, state.observed, state.level
         state.hear(at)
         # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
-        if state.silent_at < self.deadline:
-            self.deadline = state.silent_at
+        self.deadline = min(self.deadline, state.silent_at)
         if quantity in LEVELS:
             state.see(value, at)
             if (value > 0.0 and quantity == _FLOW) or (value != before is not None and quantity == _DOOR):
@@ -320,6 +383,22 @@ class Home:
                     effects.changed = True
                 watch.pulse(at)
                 self.deadline = min(self.deadline, watch.deadline())
+
+    # -- people -------------------------------------------------------------------------------------------------
+
+    def command(self, item: Command, until: Instant, now: Instant, effects: Effects) -> None:
+        """Somebody says something about this home or one of its alarms. ``until``: how far it can be decided first."""
+        self.advance(until, now, effects)
+        if item.kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE):
+            closed = self.cases.command(item, now, effects)
+            if closed is not None:
+                orders.closed(self, closed, item.at)
+        elif item.kind == CommandKind.AWAY:
+            orders.away(self, item.until or FAR, item.at, now, effects)
+        elif item.kind == CommandKind.BACK:
+            orders.back(self, item.at, now, effects)
+        elif item.kind == CommandKind.TEST_MODE and item.until is not None:
+            orders.begin_test(self, item.until, item.actor_id, effects)
 
     # -- deadlines ----------------------------------------------------------------------------------------------
 
@@ -437,4 +516,3 @@ class Home:
         watch.fault_active = fault.active
         watch.fault_detail = fault.detail[:120]
         self.evaluate(watch, fault.at, now, effects)
-

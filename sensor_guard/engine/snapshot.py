@@ -41,9 +41,7 @@ def save_home(home: Home) -> Row:
     return {
         "home": [getattr(home, name) for name in _HOME],
         "sensors": {sensor_id: [getattr(state, name) for name in _SENSOR] for sensor_id, state in home.sensors.items()},
-        "watches": {
-            watch.key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for watch in home.watches
-        },
+        "watches": {watch.key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for watch in home.watches},
         "pending": [[item.at, item.seq, item.reading, item.edge] for item in home.pending],
         "alarms": [asdict(alarm) for alarm in home.cases.alarms.values()],
         "ladder_of": home.cases.ladder_of,
