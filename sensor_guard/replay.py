@@ -208,8 +208,10 @@ class _HomeRun:
         turn = 0
         self._home.settle(now - self._lateness, now, effects)
         while effects.alarms or (turn == 0 and self._known):
-            for step in effects.transitions:
-                told.append(_Told(now, turn, self._home.home_id, step, self._home.cases.alarms[step.alarm_id]))
+            told.extend(
+                _Told(now, turn, self._home.home_id, step, self._home.cases.alarms[step.alarm_id])
+                for step in effects.transitions
+            )
             self._known.update(effects.alarms)
             commands = [] if self._latched is None else list(self._respond(self._latched, now))
             if not commands:

@@ -7,6 +7,7 @@ to be TRUE. UNKNOWN pauses a hold: it neither counts nor resets.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from sensor_guard.engine.plan import Condition, Form, Rule, Sensor
 from sensor_guard.model import (
@@ -44,6 +45,9 @@ LEVELS = frozenset(map(str, (Quantity.POWER_W, Quantity.FLOW_L_MIN, Quantity.DOO
 """Quantities whose value is what the sensor shows until it says otherwise."""
 METERED = frozenset(map(str, (Quantity.ENERGY_WH, Quantity.VOLUME_L)))
 """Quantities from which power or flow is worked out."""
+MOTION = str(Quantity.MOTION)
+FLOWING = frozenset(map(str, (Quantity.MOTION, Quantity.FLOW_L_MIN)))
+"""Quantities that tell of somebody whenever they are not 0."""
 URGENT = frozenset(map(str, (Quantity.SMOKE, Quantity.PANIC)))
 """Quantities that count on arrival."""
 
@@ -120,13 +124,24 @@ class SensorState:
         self.fresh_until = at + self.sensor.observed_for
         self.observed = True
 
-    def say_again(self, level: float, at: Instant) -> None:
-        """Take a level that tells nothing new of a sensor that is observed: one that is heard, and so fresh for now."""
-        if self.level_at is None or at >= self.level_at:
-            self.level = level
-            self.level_at = at
+    def says_nothing_new(self, quantity: str, value: float, at: Instant) -> bool:
+        """Take a word of a sensor that is observed and shows what it has shown: nine of ten. False: not one of them.
+
+        Then nothing turns, and whatever waits for this sensor waits longer: no deadline comes nearer.
+        """
+        if not self.observed or self.is_silent:
+            return False
+        if quantity in LEVELS:
+            if value != self.level and not self.calm_from < value < self.calm_to:
+                return False
+            if self.level_at is None or at >= self.level_at:
+                self.level = value
+                self.level_at = at
+        elif quantity != MOTION or self.is_meter:
+            return False
         self.heard_at = at
         self.silent_at = self.fresh_until = at + self.sensor.observed_for
+        return True
 
     def learn(self, quantity: str, value: float, at: Instant) -> None:
         """Take a late word that is the newest all the same; the caller knows that it still speaks for the present."""
@@ -339,6 +354,7 @@ def in_window(at: Instant, between: tuple[int, int], zone: tzinfo) -> bool:
     return minute >= start or minute < end
 
 
+@lru_cache(maxsize=256)  # all homes ask at the same edges
 def next_edge(at: Instant, between: tuple[int, int], zone: tzinfo) -> Instant:
     """Give the first instant after ``at`` at which the local clock shows an end of the window.
 

@@ -18,6 +18,8 @@ Theory of operation
 
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import compress
+from operator import not_
 
 from sensor_guard.engine import elsewhen, orders
 from sensor_guard.engine.conditions import FAR
@@ -57,6 +59,8 @@ class Engine:
         self._plan_of = plan_of
         self.plan = Plan(rules=(), homes=())
         self.plan_hash = ""
+        self._rules_of_box: tuple[Rule, ...] = ()
+        self._rules_of_homes: tuple[Rule, ...] = ()
         self.homes: dict[str, Home] = {}
         self.now: Instant = START
         self.drained = True
@@ -345,11 +349,13 @@ class Engine:
         """Take the plan with this hash, without touching the homes (``restore`` does that for itself)."""
         self.plan = self._plan_of(plan_hash)
         self.plan_hash = plan_hash
+        faults = [rule.condition.form is Form.FAULT for rule in self.plan.rules]
+        self._rules_of_box = tuple(compress(self.plan.rules, faults))
+        self._rules_of_homes = tuple(compress(self.plan.rules, map(not_, faults)))
 
     def rules_for(self, home_plan: HomePlan) -> tuple[Rule, ...]:
         """Give the rules that concern this home: the box's faults for the box, all others for the rest."""
-        is_gateway = home_plan.home_id == GATEWAY
-        return tuple(rule for rule in self.plan.rules if (rule.condition.form is Form.FAULT) == is_gateway)
+        return self._rules_of_box if home_plan.home_id == GATEWAY else self._rules_of_homes
 
 
 def _test_text(command: Command) -> Notification:

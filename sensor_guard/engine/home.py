@@ -16,6 +16,7 @@ from sensor_guard.engine.conditions import (
     EACH_SENSOR,
     FALSE,
     FAR,
+    FLOWING,
     LEVELS,
     METERED,
     TRUE,
@@ -43,8 +44,8 @@ from sensor_guard.model import (
     Span,
 )
 
-_LINK, _FLOW, _DOOR = str(Quantity.LINK), str(Quantity.FLOW_L_MIN), str(Quantity.DOOR_OPEN)
-_SMOKE, _MOTION, _BATTERY = str(Quantity.SMOKE), str(Quantity.MOTION), str(Quantity.BATTERY_PCT)
+_LINK, _DOOR = str(Quantity.LINK), str(Quantity.DOOR_OPEN)
+_SMOKE, _BATTERY = str(Quantity.SMOKE), str(Quantity.BATTERY_PCT)
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
 
@@ -106,8 +107,12 @@ class Home:
             of_kind[None].append(state)
             of_kind.setdefault(sensor.kind, []).append(state)
         self._watch_all(rules, {kind: tuple(states) for kind, states in of_kind.items()})
-        for state in self.sensors.values():
-            state.watches = tuple(w for w in self.watches if w.follows_level and state in w.sensors)
+        watches_of: dict[SensorState, list[Watch]] = {state: [] for state in of_kind[None]}
+        for watch in self.watches:
+            for state in watch.sensors if watch.follows_level else ():
+                watches_of[state].append(watch)
+        for state, watches in watches_of.items():
+            state.watches = tuple(watches)
             state.settle()
         self.deadline = self.next_deadline()
 
@@ -192,24 +197,25 @@ class Home:
         """
         sensors, last = self.sensors, readings[place].received_at
         for place in range(place, len(readings)):  # noqa: B020, PLR1704 - goes on from there
-            reading = readings[place]
-            _, sensor_id, quantity, _, observed_at, at, _, flags = reading
+            _, sensor_id, quantity, value, observed_at, at, _, flags = readings[place]
             if at != last:
                 if effects.alarms or stop_at < at or (self.deadline < at and self._refreshed() < at):
                     return place
                 last = at
             if self.deadline <= at:
                 self.advance(at, at, effects)
-            elif at > self.at:
-                self.at = at
+            self.at = at
             state = sensors.get(sensor_id)
             if state is None:
                 continue
-            if quantity in URGENT or observed_at < at or self.pending:
-                self.accept(place, reading, at, effects)
+            if flags & RETAINED or quantity in URGENT or observed_at < at:
+                self.accept(place, readings[place], at, effects)
                 self.advance(at, at, effects)
+            elif state.says_nothing_new(quantity, value, at):
+                if value > 0.0 and quantity in FLOWING:
+                    self._activity(state, at, effects)
             else:
-                self.take(state, reading, at, at, effects)
+                self._news(state, readings[place], at, at, effects)
         return len(readings)
 
     def _refreshed(self) -> Instant:
@@ -245,53 +251,53 @@ class Home:
     # -- readings -----------------------------------------------------------------------------------------------
 
     def _apply(self, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
-        state = self.sensors.get(reading.sensor_id)
-        if state is not None:  # else taken out of the plan while it waited
-            self.take(state, reading, at, now, effects)
-
-    def take(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
         """A reading takes its place in the home's time."""
-        _, _, quantity, value, _, _, _, flags = reading
-        if (
-            quantity in LEVELS
-            and state.observed
-            and not state.is_silent
-            and (value == state.level or state.calm_from < value < state.calm_to)
-            and not flags & RETAINED
-        ):
-            # What it has said before, as nine readings of ten: nothing turns, and every deadline moves later only.
-            state.say_again(value, at)
-            if value > 0.0 and quantity == _FLOW:
-                self._activity(state, at, effects)
+        _, sensor_id, quantity, value, _, _, _, flags = reading
+        state = self.sensors.get(sensor_id)
+        if state is None:  # taken out of the plan while it waited
             return
         if flags & RETAINED:
             self._retained(state, quantity, value, at, now, effects)
-            return
+        elif state.says_nothing_new(quantity, value, at):
+            if value > 0.0 and quantity in FLOWING:
+                self._activity(state, at, effects)
+        else:
+            self._news(state, reading, at, now, effects)
+
+    def _news(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
+        quantity, value = reading.quantity, reading.value
         if quantity == _LINK and value == 0.0:
             self._lost(state, at, now, effects)
             return
         was_silent, was_observed, before = state.is_silent, state.observed, state.level
         state.hear(at)
-        # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
-        self.deadline = min(self.deadline, state.silent_at)
-        if quantity in LEVELS:
-            state.see(value, at)
-            if (value > 0.0 and quantity == _FLOW) or (value != before is not None and quantity == _DOOR):
-                self._activity(state, at, effects)
-        elif quantity == _MOTION:
-            if value == 1.0:
-                self._activity(state, at, effects)
-        elif quantity in METERED:
-            self._meter(state, quantity, value, at, effects)
-        elif quantity == _BATTERY:
+        self._learn(state, quantity, value, at, effects)
+        if quantity == _BATTERY:
             self._battery(state, value, at, now, effects)
         level = state.level
         if not was_observed or (level != before and (level is None or not state.calm_from < level < state.calm_to)):
             self._look_again(state, at, now, effects)
         if was_silent:
             self._silence(at, now, effects)
-        if was_silent or not was_observed:
-            self.deadline = min(self.deadline, state.fresh_until if state.observed else FAR)
+        # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
+        self.deadline = min(self.deadline, state.silent_at, state.fresh_until if state.observed else FAR)
+
+    def _learn(self, state: SensorState, quantity: str, value: float, at: Instant, effects: Effects) -> None:
+        """Give the sensor its new level, and see whether somebody must have been there to cause it."""
+        before = state.level
+        if quantity in METERED:
+            level = state.metered(quantity, value, at)
+            if level is None:
+                return
+            state.see(level, at)
+            active = quantity == Quantity.VOLUME_L and level > 0.0
+        else:
+            if quantity in LEVELS:
+                state.see(value, at)
+            moved = quantity == _DOOR and before is not None and value != before
+            active = moved or (quantity in FLOWING and value > 0.0)
+        if active:
+            self._activity(state, at, effects)
 
     def _look_again(self, state: SensorState, at: Instant, now: Instant, effects: Effects) -> None:
         for watch in state.watches:
@@ -308,13 +314,6 @@ class Home:
         for watch in self.watches:
             if watch.condition.quantity == Quantity.BATTERY_PCT:
                 self.evaluate(watch, at, now, effects)
-
-    def _meter(self, state: SensorState, quantity: str, value: float, at: Instant, effects: Effects) -> None:
-        level = state.metered(quantity, value, at)
-        if level is not None:
-            state.see(level, at)
-            if quantity == Quantity.VOLUME_L and level > 0.0:
-                self._activity(state, at, effects)
 
     def _retained(
         self, state: SensorState, quantity: str, value: float, at: Instant, now: Instant, effects: Effects
@@ -382,7 +381,9 @@ class Home:
                     self.cases.happens(watch.rule.rule_id, Happening.CLEARED, at, effects)
                     effects.changed = True
                 watch.pulse(at)
-                self.deadline = min(self.deadline, watch.deadline())
+                due = watch.deadline()
+                if due < self.deadline:  # noqa: PLR1730 - cheaper than min() where it is done for every movement
+                    self.deadline = due
 
     # -- people -------------------------------------------------------------------------------------------------
 
@@ -462,7 +463,7 @@ class Home:
     def evaluate(self, watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
         """Look at the sensors again: an open alarm's condition follows what they show, the hold what counts of it."""
         seen = watch.look(blind=self.is_blind)
-        if not watch.is_signal and not watch.rule.latched and self._is_about(watch):
+        if self.cases.open_by_rule and not watch.is_signal and not watch.rule.latched and self._is_about(watch):
             # The end of the night, or of being at home, is no news of the sensor: it clears nothing.
             self.cases.happens(watch.rule.rule_id, _HAPPENING[seen], at, effects)
         truth = seen if watch.counts(at, self.zone) else FALSE
