@@ -98,14 +98,18 @@ class SensorState:
     def settle(self) -> None:
         """Find between which levels nothing changes for any watch: the nearest thresholds below and above."""
         level = self.level
-        if level is None:
-            self.calm_from = self.calm_to = 0.0
-            return
-        thresholds = [watch.condition.threshold for watch in self.watches]
-        self.calm_from = max((one for one in thresholds if one < level), default=-LIMITLESS)
-        self.calm_to = min((one for one in thresholds if one > level), default=LIMITLESS)
-        if level in thresholds:  # on the line: below it and above it are both something else
-            self.calm_from = self.calm_to = level
+        calm_from, calm_to = -LIMITLESS, LIMITLESS
+        for watch in self.watches:
+            threshold = watch.condition.threshold
+            if level is None or level == threshold:  # on the line: below it and above it are both something else
+                calm_from = calm_to = threshold
+                break
+            if threshold < level:
+                if threshold > calm_from:  # noqa: PLR1730 - cheaper than max(), at every tap that is opened
+                    calm_from = threshold
+            elif threshold < calm_to:
+                calm_to = threshold
+        self.calm_from, self.calm_to = calm_from, calm_to
 
     def hear(self, at: Instant) -> None:
         """Any message is a sign of life; of a meter it says nothing about the meter's level."""
@@ -206,6 +210,7 @@ class Watch:
         "is_met",
         "is_signal",
         "needs",
+        "predicate",
         "rule",
         "run_from",
         "sensors",
@@ -218,6 +223,7 @@ class Watch:
     def __init__(self, rule: Rule, sensors: tuple[SensorState, ...]) -> None:
         self.rule = rule
         self.condition: Condition = rule.condition
+        self.predicate = _PREDICATES[rule.condition.form]
         self.sensors = sensors
         self.truth: Truth = UNKNOWN
         self.run_from: Instant = 0
@@ -249,17 +255,20 @@ class Watch:
 
     def look(self, *, blind: bool) -> Truth:
         """Say what the sensors show at this moment. ``blind``: the box itself sees nothing."""
-        return _PREDICATES[self.condition.form](self, blind)
+        return self.predicate(self, blind)
 
     def counts(self, at: Instant, zone: tzinfo) -> bool:
         """Say whether what the sensors show counts now: not while suspended, nor outside the window of the day."""
+        if self.suspended:
+            return False
         between = self.condition.between
-        return not self.suspended and (between is None or in_window(at, between, zone))
+        return between is None or in_window(at, between, zone)
 
     def turn(self, truth: Truth, at: Instant) -> None:
         """The predicate becomes ``truth`` at ``at``; the hold follows."""
         if self.truth is TRUE:
-            self.counted += max(0, at - self.run_from)
+            if at > self.run_from:
+                self.counted += at - self.run_from
         elif self.truth is UNKNOWN and self.blind_from is not None:
             self.blind += max(0, at - self.blind_from)
             self.blind_from = None
@@ -313,7 +322,9 @@ class Watch:
 
     def deadline(self) -> Instant:
         """When this watch next wants to be looked at: its hold is complete, or its window of the day ends."""
-        due = self.completes_at()
+        due = self.run_from + self.needs - self.counted if self.truth is TRUE and not self.is_met else FAR
+        if self.is_signal:
+            due = FAR
         return min(due, self.window_ends_at) if self.condition.between is not None else due
 
     def held(self, at: Instant) -> Span:
