@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Literal, NamedTuple, TypeAlias
 
+from sensor_guard.engine import orders
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import Plan
@@ -218,7 +219,7 @@ class _HomeRun:
                 return
             effects = Effects()
             for command in commands:
-                self._home.command(command, now - self._lateness, now, effects)
+                orders.command(self._home, command, now - self._lateness, now, effects)
             self._home.settle(now - self._lateness, now, effects)
             turn += 1
 

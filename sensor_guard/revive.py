@@ -43,12 +43,12 @@ def _restore(journal: Journal, engine: Engine, now: Instant) -> None:
         return
     rows = {}
     for row in journal.home_states():
-        if row.schema != snapshot.SCHEMA:
+        if row.schema not in snapshot.READABLE:
             raise JournalError(
                 f"{journal.path}: home {row.home_id} was stored by another version (layout {row.schema},"
                 f" not {snapshot.SCHEMA}); start that version once more, or restore its backup"
             )
-        rows[row.home_id] = (row.upto_seq, json.loads(row.state))
+        rows[row.home_id] = (row.upto_seq, snapshot.upgraded(row.schema, json.loads(row.state)))
     snapshot.restore(engine, json.loads(state), rows)
     if engine.now > max(now, journal.last_now() or now) + DAY:
         raise ValueError(f"its time is {engine.now}")

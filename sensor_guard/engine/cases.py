@@ -1,6 +1,8 @@
 """The alarms of one home: raising, answering, and the climb of each; at most one open alarm a rule."""
 
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, cast
 
 from sensor_guard.engine.alarm import Happening, alarm_id_for, happen
 from sensor_guard.engine.conditions import FAR
@@ -24,6 +26,9 @@ from sensor_guard.model import (
 KEEP_CLOSED: Span = 48 * 3_600_000
 """A closed alarm is remembered for this long, so that late reports and late readings find it."""
 
+NOTHING = cast("dict[str, Any]", MappingProxyType({}))
+"""What most homes have of most things, one for all of them; whoever writes into it by mistake gets a TypeError."""
+
 
 class Cases:
     """The open alarms of one home, by rule, and lately closed ones.
@@ -36,11 +41,17 @@ class Cases:
 
     def __init__(self, plan: HomePlan) -> None:
         self.plan = plan
-        self.ladder_of: dict[str, str] = {}  # alarm_id -> ladder name
-        self.alarms: dict[str, Alarm] = {}
-        self.climbs: dict[str, Climb] = {}
-        self.open_by_rule: dict[str, str] = {}
-        self.last_second: dict[str, int] = {}  # rule_id -> second in its newest alarm_id
+        # Most homes have no alarm: the dictionaries are made for the first one.
+        self.ladder_of: dict[str, str] = NOTHING  # alarm_id -> ladder name
+        self.alarms: dict[str, Alarm] = NOTHING
+        self.climbs: dict[str, Climb] = NOTHING
+        self.open_by_rule: dict[str, str] = NOTHING
+        self.last_second: dict[str, int] = NOTHING  # rule_id -> second in its newest alarm_id
+
+    def make_room(self) -> None:
+        """Be ready for a first alarm."""
+        if self.alarms is NOTHING:
+            self.ladder_of, self.alarms, self.climbs, self.open_by_rule, self.last_second = {}, {}, {}, {}, {}
 
     def open_alarm(self, rule_id: str) -> Alarm | None:
         """Give the open alarm of this rule, if there is one."""
@@ -54,6 +65,7 @@ class Cases:
 
     def raise_alarm(self, rule: Rule, at: Instant, now: Instant, evidence: Evidence, effects: Effects) -> None:
         """Open an alarm; nobody is told yet (``advance`` does that). A test alarm has no climb."""
+        self.make_room()
         # Two alarms of one rule within a second would share their id: the later one takes the next second.
         second = max(at // 1_000, self.last_second.get(rule.rule_id, -1) + 1)
         self.last_second[rule.rule_id] = second

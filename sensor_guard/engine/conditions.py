@@ -100,7 +100,7 @@ class SensorState:
         level = self.level
         calm_from, calm_to = -LIMITLESS, LIMITLESS
         for watch in self.watches:
-            threshold = watch.condition.threshold
+            threshold = watch.rule.condition.threshold
             if level is None or level == threshold:  # on the line: below it and above it are both something else
                 calm_from = calm_to = threshold
                 break
@@ -203,27 +203,20 @@ class Watch:
     __slots__ = (
         "blind",
         "blind_from",
-        "condition",
         "counted",
-        "fault_active",
-        "fault_detail",
         "is_met",
         "is_signal",
         "needs",
-        "predicate",
         "rule",
         "run_from",
         "sensors",
         "since",
-        "suspended",
         "truth",
         "window_ends_at",
     )
 
     def __init__(self, rule: Rule, sensors: tuple[SensorState, ...]) -> None:
         self.rule = rule
-        self.condition: Condition = rule.condition
-        self.predicate = _PREDICATES[rule.condition.form]
         self.sensors = sensors
         self.truth: Truth = UNKNOWN
         self.run_from: Instant = 0
@@ -233,36 +226,44 @@ class Watch:
         self.blind_from: Instant | None = None
         self.is_met = False
         self.needs: Span = rule.condition.hold_for
-        self.suspended = False  # the home is away, and the rule says `unless: {home: away}`
         self.window_ends_at: Instant = 0  # next edge of `between`, 0 = not yet known
-        self.fault_active = False
-        self.fault_detail = ""
         self.is_signal = is_signal(rule.condition)
+
+    @property
+    def condition(self) -> Condition:
+        """What is watched for."""
+        return self.rule.condition
+
+    @property
+    def detail(self) -> str:
+        """More about the reason, where there is any."""
+        return ""
 
     @property
     def key(self) -> str:
         """Name this watch within its home."""
         rule_id = self.rule.rule_id
-        each = self.condition.form in EACH_SENSOR and not self.is_signal
+        each = self.rule.condition.form in EACH_SENSOR and not self.is_signal
         return f"{rule_id}/{self.sensors[0].sensor.sensor_id}" if each else rule_id
 
     @property
-    def follows_level(self) -> bool:
-        """Say whether it looks at what its sensors show, or else only at their silence or battery."""
-        return self.condition.form is not Form.SILENT and self.condition.quantity != Quantity.BATTERY_PCT
+    def is_idle(self) -> bool:
+        """Say whether no hold is under way, and it stands as a new one would: its truth says it all."""
+        return (
+            self.since is None
+            and not self.counted
+            and not self.blind
+            and self.blind_from is None
+            and not self.is_met
+            and self.needs == self.rule.condition.hold_for
+            and not self.window_ends_at
+        )
 
     # -- the predicate ------------------------------------------------------------------------------------------
 
     def look(self, *, blind: bool) -> Truth:
         """Say what the sensors show at this moment. ``blind``: the box itself sees nothing."""
-        return self.predicate(self, blind)
-
-    def counts(self, at: Instant, zone: tzinfo) -> bool:
-        """Say whether what the sensors show counts now: not while suspended, nor outside the window of the day."""
-        if self.suspended:
-            return False
-        between = self.condition.between
-        return between is None or in_window(at, between, zone)
+        return _PREDICATES[self.rule.condition.form](self, blind)
 
     def turn(self, truth: Truth, at: Instant) -> None:
         """The predicate becomes ``truth`` at ``at``; the hold follows."""
@@ -299,7 +300,7 @@ class Watch:
         self.blind = 0
         self.blind_from = None
         self.is_met = False
-        self.needs = self.condition.hold_for
+        self.needs = self.rule.condition.hold_for
 
     def restart(self, at: Instant | None, needs: Span | None = None) -> None:
         """Begin the hold afresh: at ``at`` where the predicate stays TRUE, else with the next TRUE."""
@@ -307,7 +308,7 @@ class Watch:
         self.blind = 0
         self.blind_from = None
         self.is_met = False
-        self.needs = self.condition.hold_for if needs is None else needs
+        self.needs = self.rule.condition.hold_for if needs is None else needs
         if self.truth is TRUE and at is not None:
             self.since = at
             self.run_from = at
@@ -325,7 +326,7 @@ class Watch:
         due = self.run_from + self.needs - self.counted if self.truth is TRUE and not self.is_met else FAR
         if self.is_signal:
             due = FAR
-        return min(due, self.window_ends_at) if self.condition.between is not None else due
+        return min(due, self.window_ends_at) if self.rule.condition.between is not None else due
 
     def held(self, at: Instant) -> Span:
         """How long the predicate has been seen TRUE in this hold."""
@@ -338,21 +339,37 @@ class Watch:
         if self.blind_from is not None:
             blind += max(0, at - self.blind_from)
         sensors: Sequence[SensorState] = self.sensors
-        if self.condition.form is Form.SILENT:
+        if self.rule.condition.form is Form.SILENT:
             sensors = [state for state in sensors if state.is_silent]
             # A silent sensor's since is its last word.
             heard = [state.heard_at for state in sensors if state.heard_at is not None]
             since = min(heard) if heard else since
-        elif self.condition.quantity == Quantity.BATTERY_PCT:
-            sensors = [s for s in sensors if s.battery is not None and s.battery < self.condition.threshold]
+        elif self.rule.condition.quantity == Quantity.BATTERY_PCT:
+            sensors = [s for s in sensors if s.battery is not None and s.battery < self.rule.condition.threshold]
         return Evidence(
             since=since,
             observed_for=self.held(at),
             blind_for=blind,
-            sensors=tuple(state.evidence(self.condition.quantity) for state in sensors[:8]),
+            sensors=tuple(state.evidence(self.rule.condition.quantity) for state in sensors[:8]),
             test=test,
-            detail=self.fault_detail,
+            detail=self.detail,
         )
+
+
+class FaultWatch(Watch):
+    """A fault of the box itself: home ``gateway`` only."""
+
+    __slots__ = ("fault_active", "fault_detail")
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule, ())
+        self.fault_active = False
+        self.fault_detail = ""
+
+    @property
+    def detail(self) -> str:
+        """What the box said about it."""
+        return self.fault_detail
 
 
 def in_window(at: Instant, between: tuple[int, int], zone: tzinfo) -> bool:
@@ -389,8 +406,8 @@ def next_edge(at: Instant, between: tuple[int, int], zone: tzinfo) -> Instant:
 
 
 def _below(watch: Watch, blind: bool) -> Truth:
-    threshold = watch.condition.threshold
-    if watch.condition.quantity == Quantity.BATTERY_PCT:
+    threshold = watch.rule.condition.threshold
+    if watch.rule.condition.quantity == Quantity.BATTERY_PCT:
         return _battery_below(watch, threshold)
     unknown = blind
     for state in watch.sensors:
@@ -411,7 +428,7 @@ def _battery_below(watch: Watch, threshold: float) -> Truth:
 
 
 def _above(watch: Watch, blind: bool) -> Truth:
-    threshold = watch.condition.threshold
+    threshold = watch.rule.condition.threshold
     unknown = blind
     for state in watch.sensors:
         if not state.observed or state.level is None:
@@ -429,7 +446,7 @@ def _quiet(watch: Watch, blind: bool) -> Truth:
         elif state.is_meter:
             if state.level is None:
                 unknown = True
-            elif state.level > watch.condition.threshold and not blind:
+            elif state.level > watch.rule.condition.threshold and not blind:
                 return FALSE
     return UNKNOWN if unknown else TRUE
 
@@ -442,6 +459,7 @@ def _silent(watch: Watch, blind: bool) -> Truth:
 
 
 def _fault(watch: Watch, _blind: bool) -> Truth:
+    assert isinstance(watch, FaultWatch)
     return TRUE if watch.fault_active else FALSE
 
 

@@ -24,7 +24,8 @@ from operator import not_
 from sensor_guard.engine import elsewhen, orders
 from sensor_guard.engine.conditions import FAR
 from sensor_guard.engine.home import Home
-from sensor_guard.engine.plan import Form, HomePlan, Plan, Rule
+from sensor_guard.engine.plan import Form, HomePlan, Plan
+from sensor_guard.engine.shape import Shapes
 from sensor_guard.model import (
     DEVICE_TIME,
     GATEWAY,
@@ -59,8 +60,7 @@ class Engine:
         self._plan_of = plan_of
         self.plan = Plan(rules=(), homes=())
         self.plan_hash = ""
-        self._rules_of_box: tuple[Rule, ...] = ()
-        self._rules_of_homes: tuple[Rule, ...] = ()
+        self._box_shapes = self._shapes = Shapes(())
         self.homes: dict[str, Home] = {}
         self.now: Instant = START
         self.drained = True
@@ -68,9 +68,7 @@ class Engine:
         self.dirty: set[str] = set()
         self.upto: dict[str, int] = {}  # home_id -> seq of the last input its restored state has seen
         self._event_heap: list[tuple[Instant, str]] = []
-        self._event_due: dict[str, Instant] = {}
         self._ladder_heap: list[tuple[Instant, str]] = []
-        self._ladder_due: dict[str, Instant] = {}
         self._handlers: dict[type, Callable[[int, Input, Effects], None]] = {
             Command: self._command,
             DeliveryReport: self._delivery,
@@ -140,10 +138,9 @@ class Engine:
     def schedule_all(self) -> None:
         """Build both heaps from the homes, after a restore."""
         self._event_heap.clear()
-        self._event_due.clear()
         self._ladder_heap.clear()
-        self._ladder_due.clear()
         for home_id, home in self.homes.items():
+            home.event_due = home.ladder_due = FAR
             self._schedule(home_id, home)
 
     # -- readings and time ----------------------------------------------------------------------------------------
@@ -172,11 +169,9 @@ class Engine:
         heap = self._event_heap
         while heap and heap[0][0] <= limit:
             wake, home_id = heappop(heap)
-            if self._event_due.get(home_id) != wake:
-                continue
-            del self._event_due[home_id]
             home = self.homes.get(home_id)
-            if home is not None:
+            if home is not None and home.event_due == wake:
+                home.event_due = FAR
                 home.advance(self._event_time(home), self.now, effects)
                 self._touched(home_id, home)
         gateway = self.homes.get(GATEWAY)
@@ -186,11 +181,9 @@ class Engine:
         ladders = self._ladder_heap
         while ladders and ladders[0][0] <= self.now:
             due, home_id = heappop(ladders)
-            if self._ladder_due.get(home_id) != due:
-                continue
-            del self._ladder_due[home_id]
             home = self.homes.get(home_id)
-            if home is not None:
+            if home is not None and home.ladder_due == due:
+                home.ladder_due = FAR
                 home.cases.advance(self.now, effects)
                 self._touched(home_id, home)
 
@@ -201,13 +194,13 @@ class Engine:
     def _schedule(self, home_id: str, home: Home) -> None:
         if home_id != GATEWAY:
             wake = home.wake_at()
-            if wake < self._event_due.get(home_id, FAR):
-                self._event_due[home_id] = wake
+            if wake < home.event_due:
+                home.event_due = wake
                 heappush(self._event_heap, (wake, home_id))
         if home.cases.alarms:
             due = home.cases.next_due()
-            if due < self._ladder_due.get(home_id, FAR):
-                self._ladder_due[home_id] = due
+            if due < home.ladder_due:
+                home.ladder_due = due
                 heappush(self._ladder_heap, (due, home_id))
 
     def _all(self, seq: int) -> Iterable[tuple[str, Home]]:
@@ -260,7 +253,7 @@ class Engine:
             return
         if seq <= self.upto.get(home_id, 0):
             return
-        home.command(item, self._event_time(home), self.now, effects)
+        orders.command(home, item, self._event_time(home), self.now, effects)
         self._touched(home_id, home)
 
     def _mute(self, seq: int, item: Command, effects: Effects) -> None:
@@ -323,14 +316,14 @@ class Engine:
             names.add(home_plan.home_id)
             if seq <= self.upto.get(home_plan.home_id, 0):
                 continue
-            rules = self.rules_for(home_plan)
+            shapes = self.shapes_for(home_plan)
             home = self.homes.get(home_plan.home_id)
             if home is None:
-                home = Home(home_plan, rules, self.plan.zone, item.at)
+                home = Home(home_plan, shapes, self.plan.zone, item.at)
                 self.homes[home_plan.home_id] = home
             else:
                 home.advance(self._event_time(home), self.now, effects)
-                home.apply_plan(home_plan, rules, self.plan.zone, item.at)
+                home.apply_plan(home_plan, shapes, self.plan.zone, item.at)
             for watch in home.watches:
                 # Another hold, a sensor more or less: what is true may have changed though nobody has spoken.
                 home.evaluate(watch, item.at, self.now, effects)
@@ -339,7 +332,7 @@ class Engine:
             home = self.homes[home_id]
             if any(alarm.closed_at is None for alarm in home.cases.alarms.values()):
                 # Taken out of the files with an open alarm: nobody has answered it for that.
-                home.apply_plan(HomePlan(home_id, "", "", (), home.plan.ladders), (), self.plan.zone, item.at)
+                home.apply_plan(HomePlan(home_id, "", "", (), home.plan.ladders), Shapes(()), self.plan.zone, item.at)
                 self._touched(home_id, home)
             else:
                 del self.homes[home_id]
@@ -350,12 +343,12 @@ class Engine:
         self.plan = self._plan_of(plan_hash)
         self.plan_hash = plan_hash
         faults = [rule.condition.form is Form.FAULT for rule in self.plan.rules]
-        self._rules_of_box = tuple(compress(self.plan.rules, faults))
-        self._rules_of_homes = tuple(compress(self.plan.rules, map(not_, faults)))
+        self._box_shapes = Shapes(tuple(compress(self.plan.rules, faults)))
+        self._shapes = Shapes(tuple(compress(self.plan.rules, map(not_, faults))))
 
-    def rules_for(self, home_plan: HomePlan) -> tuple[Rule, ...]:
+    def shapes_for(self, home_plan: HomePlan) -> Shapes:
         """Give the rules that concern this home: the box's faults for the box, all others for the rest."""
-        return self._rules_of_box if home_plan.home_id == GATEWAY else self._rules_of_homes
+        return self._box_shapes if home_plan.home_id == GATEWAY else self._shapes
 
 
 def _test_text(command: Command) -> Notification:

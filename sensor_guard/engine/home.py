@@ -6,12 +6,12 @@ What comes too late for its place (observed before ``at``) changes nothing but w
 back a hold that it interrupts. Smoke and panic do not wait for order: they act on arrival.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
 from sensor_guard.engine import elsewhen, orders, signals
 from sensor_guard.engine.alarm import Happening
-from sensor_guard.engine.cases import Cases
+from sensor_guard.engine.cases import NOTHING, Cases
 from sensor_guard.engine.conditions import (
     EACH_SENSOR,
     FALSE,
@@ -22,19 +22,19 @@ from sensor_guard.engine.conditions import (
     TRUE,
     UNKNOWN,
     URGENT,
+    FaultWatch,
     SensorState,
     Watch,
-    is_signal,
+    in_window,
     next_edge,
 )
 from sensor_guard.engine.elsewhen import Pending, put
-from sensor_guard.engine.plan import Form, HomePlan, Rule
+from sensor_guard.engine.plan import Form, HomePlan
+from sensor_guard.engine.shape import Shapes, watches_for
 from sensor_guard.model import (
     DEVICE_TIME,
     KINDS,
     RETAINED,
-    Command,
-    CommandKind,
     Effects,
     Fault,
     Instant,
@@ -58,92 +58,66 @@ class Home:
         "blind_from",
         "cases",
         "deadline",
+        "event_due",
         "home_id",
         "is_away",
         "is_blind",
+        "ladder_due",
         "max_observed",
         "muted_until",
         "pending",
         "plan",
         "sensors",
         "test_by",
+        "test_from",
         "test_until",
         "watches",
         "zone",
     )
 
-    def __init__(self, plan: HomePlan, rules: tuple[Rule, ...], zone: tzinfo, since: Instant) -> None:
+    def __init__(self, plan: HomePlan, shapes: Shapes, zone: tzinfo, since: Instant) -> None:
         self.home_id = plan.home_id
         self.at: Instant = since
         self.max_observed: Instant = since
         self.is_away = False
         self.away_until: Instant = FAR
-        self.muted_until: dict[str, Instant] = {}
-        self.test_until: Instant = 0
+        self.muted_until: Mapping[str, Instant] = NOTHING  # replaced, never changed
+        self.test_from: Instant = 0
+        self.test_until: Instant = 0  # 0: no test
         self.test_by = ""
         self.is_blind = False
         self.blind_from: Instant | None = None
         self.pending: list[Pending] = []
         self.sensors: dict[str, SensorState] = {}
         self.watches: tuple[Watch, ...] = ()
+        # When the engine will look at this home, in event time and in the daemon's; FAR: it is in neither heap.
+        self.event_due: Instant = FAR
+        self.ladder_due: Instant = FAR
         self.cases = Cases(plan)
-        self.apply_plan(plan, rules, zone, since)
+        self.apply_plan(plan, shapes, zone, since)
 
     # -- what the plan says -------------------------------------------------------------------------------------
 
-    def apply_plan(self, plan: HomePlan, rules: tuple[Rule, ...], zone: tzinfo, since: Instant) -> None:
+    def apply_plan(self, plan: HomePlan, shapes: Shapes, zone: tzinfo, since: Instant) -> None:
         """Follow another configuration: what has not changed keeps its state, its holds and its alarms."""
         self.plan = plan
         self.zone = zone
         self.cases.plan = plan
         before, self.sensors = self.sensors, {}
-        of_kind: dict[str | None, list[SensorState]] = {None: []}
         for sensor in plan.sensors:
             state = before.get(sensor.sensor_id)
             if state is None or state.sensor.kind != sensor.kind:
                 state = SensorState(sensor, since)
             state.sensor = sensor
             self.sensors[sensor.sensor_id] = state
-            of_kind[None].append(state)
-            of_kind.setdefault(sensor.kind, []).append(state)
-        self._watch_all(rules, {kind: tuple(states) for kind, states in of_kind.items()})
-        watches_of: dict[SensorState, list[Watch]] = {state: [] for state in of_kind[None]}
+        old = {watch.key: watch for watch in self.watches}
+        self.watches = watches_for(shapes.of(plan), tuple(self.sensors.values()), old)
         for watch in self.watches:
-            for state in watch.sensors if watch.follows_level else ():
-                watches_of[state].append(watch)
-        for state, watches in watches_of.items():
-            state.watches = tuple(watches)
+            if watch.rule.condition.between is not None and not watch.window_ends_at:
+                watch.window_ends_at = next_edge(self.at, watch.rule.condition.between, zone)
+        for state in self.sensors.values():
             state.settle()
         self.deadline = self.next_deadline()
-
-    def _watch_all(self, rules: tuple[Rule, ...], of_kind: dict[str | None, tuple[SensorState, ...]]) -> None:
-        old = {watch.key: watch for watch in self.watches}
-        watches: list[Watch] = []
-        for rule in rules:
-            condition = rule.condition
-            states = of_kind.get(condition.kind, ())
-            if rule.rule_id in self.plan.muted_rules:
-                continue
-            if condition.form is Form.FAULT:
-                groups: list[tuple[SensorState, ...]] = [()]
-            elif condition.form in EACH_SENSOR and not is_signal(condition):
-                # Each tap and each door has a hold of its own: what another one does, or does not say, is not its time.
-                groups = [(state,) for state in states]
-            else:
-                groups = [states] if states else []
-            watches.extend(self._watch(rule, group, old) for group in groups)
-        self.watches = tuple(watches)
-
-    def _watch(self, rule: Rule, states: tuple[SensorState, ...], old: dict[str, Watch]) -> Watch:
-        watch = Watch(rule, states)
-        before = old.get(watch.key)
-        if before is not None and before.condition == rule.condition and before.rule.unless_away == rule.unless_away:
-            watch = before
-            watch.rule, watch.condition, watch.sensors = rule, rule.condition, states
-        watch.suspended = rule.unless_away and self.is_away
-        if rule.condition.between is not None and not watch.window_ends_at:
-            watch.window_ends_at = next_edge(self.at, rule.condition.between, self.zone)
-        return watch
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -307,13 +281,13 @@ class Home:
 
     def _silence(self, at: Instant, now: Instant, effects: Effects) -> None:
         for watch in self.watches:
-            if watch.condition.form is Form.SILENT:
+            if watch.rule.condition.form is Form.SILENT:
                 self.evaluate(watch, at, now, effects)
 
     def _battery(self, state: SensorState, level: float, at: Instant, now: Instant, effects: Effects) -> None:
         state.battery = level
         for watch in self.watches:
-            if watch.condition.quantity == Quantity.BATTERY_PCT:
+            if watch.rule.condition.quantity == Quantity.BATTERY_PCT:
                 self.evaluate(watch, at, now, effects)
 
     def _retained(
@@ -369,7 +343,7 @@ class Home:
         moved = quantity == Quantity.DOOR_OPEN and state.level is not None and value != state.level
         active = moved or (quantity in (Quantity.MOTION, Quantity.FLOW_L_MIN) and value > 0.0)
         for watch in state.watches:
-            condition = watch.condition
+            condition = watch.rule.condition
             in_use = quantity == Quantity.POWER_W and value >= condition.threshold
             disproves = active if condition.form is Form.QUIET else condition.form is Form.BELOW and in_use
             if disproves and not watch.is_met:
@@ -377,7 +351,7 @@ class Home:
 
     def _activity(self, state: SensorState, at: Instant, effects: Effects) -> None:
         for watch in state.watches:
-            if watch.condition.form is Form.QUIET:
+            if watch.rule.condition.form is Form.QUIET:
                 if watch.is_met:
                     self.cases.happens(watch.rule.rule_id, Happening.CLEARED, at, effects)
                     effects.changed = True
@@ -385,22 +359,6 @@ class Home:
                 due = watch.deadline()
                 if due < self.deadline:  # noqa: PLR1730 - cheaper than min() where it is done for every movement
                     self.deadline = due
-
-    # -- people -------------------------------------------------------------------------------------------------
-
-    def command(self, item: Command, until: Instant, now: Instant, effects: Effects) -> None:
-        """Somebody says something about this home or one of its alarms. ``until``: how far it can be decided first."""
-        self.advance(until, now, effects)
-        if item.kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE):
-            closed = self.cases.command(item, now, effects)
-            if closed is not None:
-                orders.closed(self, closed, item.at)
-        elif item.kind == CommandKind.AWAY:
-            orders.away(self, item.until or FAR, item.at, now, effects)
-        elif item.kind == CommandKind.BACK:
-            orders.back(self, item.at, now, effects)
-        elif item.kind == CommandKind.TEST_MODE and item.until is not None:
-            orders.begin_test(self, item.until, item.actor_id, effects)
 
     # -- deadlines ----------------------------------------------------------------------------------------------
 
@@ -429,8 +387,8 @@ class Home:
             if watch.completes_at() <= at:
                 self._complete(watch, at, now, effects)
         for watch in self.watches:
-            if watch.condition.between is not None and watch.window_ends_at <= at:
-                watch.window_ends_at = next_edge(at, watch.condition.between, self.zone)
+            if watch.rule.condition.between is not None and watch.window_ends_at <= at:
+                watch.window_ends_at = next_edge(at, watch.rule.condition.between, self.zone)
                 self.evaluate(watch, at, now, effects)
         if not self.is_blind:
             self._expire(at, now, effects)
@@ -455,7 +413,7 @@ class Home:
 
     def _one_more_silent(self, at: Instant, now: Instant, effects: Effects) -> None:
         for watch in self.watches:
-            if watch.condition.form is not Form.SILENT:
+            if watch.rule.condition.form is not Form.SILENT:
                 continue
             was_met = watch.is_met
             self.evaluate(watch, at, now, effects)
@@ -470,7 +428,7 @@ class Home:
         if self.cases.open_by_rule and not watch.is_signal and not watch.rule.latched and self._is_about(watch):
             # The end of the night, or of being at home, is no news of the sensor: it clears nothing.
             self.cases.happens(watch.rule.rule_id, _HAPPENING[seen], at, effects)
-        truth = seen if seen is FALSE or watch.counts(at, self.zone) else FALSE
+        truth = seen if seen is FALSE or self._counts(watch, at) else FALSE
         if truth is watch.truth:
             return
         watch.turn(truth, at)
@@ -485,9 +443,17 @@ class Home:
         if due < self.deadline:  # noqa: PLR1730 - cheaper than min(), and done for every tap that is opened
             self.deadline = due
 
+    def _counts(self, watch: Watch, at: Instant) -> bool:
+        """Say whether what the sensors show counts now: not while away, nor outside the window of the day."""
+        rule = watch.rule
+        if rule.unless_away and self.is_away:
+            return False
+        between = rule.condition.between
+        return between is None or in_window(at, between, self.zone)
+
     def _is_about(self, watch: Watch) -> bool:
         """Say whether the rule's open alarm is about this watch: where each sensor has one, about the sensor's."""
-        if watch.condition.form not in EACH_SENSOR:
+        if watch.rule.condition.form not in EACH_SENSOR:
             return True
         alarm = self.cases.open_alarm(watch.rule.rule_id)
         return alarm is not None and alarm.evidence.sensors[0].sensor_id == watch.sensors[0].sensor.sensor_id
@@ -517,7 +483,7 @@ class Home:
     def fault(self, fault: Fault, now: Instant, effects: Effects) -> None:
         """A fault of the box itself begins or ends (home ``gateway`` only)."""
         watch = next((watch for watch in self.watches if watch.rule.rule_id == fault.fault_id), None)
-        if watch is None or watch.condition.form is not Form.FAULT:
+        if not isinstance(watch, FaultWatch):
             return
         if fault.active and watch.fault_active and watch.is_met:
             watch.turn(FALSE, fault.at)  # it happened once more: a lost session, another gap

@@ -4,10 +4,25 @@ from typing import TYPE_CHECKING
 
 from sensor_guard.engine import signals
 from sensor_guard.engine.conditions import FAR, REARM_FOR, TRUE
-from sensor_guard.model import Alarm, Effects, Instant
+from sensor_guard.model import Alarm, Command, CommandKind, Effects, Instant
 
 if TYPE_CHECKING:
     from sensor_guard.engine.home import Home
+
+
+def command(home: "Home", item: Command, until: Instant, now: Instant, effects: Effects) -> None:
+    """Somebody says something about this home or one of its alarms. ``until``: how far it can be decided first."""
+    home.advance(until, now, effects)
+    if item.kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE):
+        alarm = home.cases.command(item, now, effects)
+        if alarm is not None:
+            closed(home, alarm, item.at)
+    elif item.kind == CommandKind.AWAY:
+        away(home, item.until or FAR, item.at, now, effects)
+    elif item.kind == CommandKind.BACK:
+        back(home, item.at, now, effects)
+    elif item.kind == CommandKind.TEST_MODE and item.until is not None:
+        begin_test(home, item.until, item.actor_id, effects)
 
 
 def away(home: "Home", until: Instant, at: Instant, now: Instant, effects: Effects) -> None:
@@ -26,22 +41,22 @@ def _set_away(home: "Home", until: Instant | None, at: Instant, now: Instant, ef
     effects.changed = True
     for watch in home.watches:
         if watch.rule.unless_away:
-            watch.suspended = home.is_away
             home.evaluate(watch, at, now, effects)
     home.deadline = home.next_deadline()
 
 
 def mute(home: "Home", rule_id: str, until: Instant, effects: Effects) -> None:
     """Raise nothing new of this rule until then."""
-    home.muted_until[rule_id] = until
+    home.muted_until = {**home.muted_until, rule_id: until}
     effects.changed = True
     home.deadline = min(home.deadline, until)
 
 
 def unmute(home: "Home", rule_id: str, at: Instant, now: Instant, effects: Effects) -> None:
     """The silence ends: what is true and was held back rises now."""
-    if home.muted_until.pop(rule_id, None) is None:
+    if rule_id not in home.muted_until:
         return
+    home.muted_until = {known: until for known, until in home.muted_until.items() if known != rule_id}
     effects.changed = True
     for watch in home.watches_of(rule_id):
         if watch.is_met and watch.truth is TRUE and home.cases.open_alarm(rule_id) is None:

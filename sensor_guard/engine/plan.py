@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from enum import StrEnum
 
-from sensor_guard.model import Severity, Span
+from sensor_guard.model import Quantity, Severity, Span
 
 
 class Form(StrEnum):
@@ -46,6 +46,11 @@ class Condition:
     threshold: float = 0.0
     hold_for: Span = 0
     between: tuple[int, int] | None = None
+
+    @property
+    def follows_level(self) -> bool:
+        """Say whether it asks what sensors show, or else only for their silence or battery."""
+        return self.form is not Form.SILENT and self.quantity != Quantity.BATTERY_PCT
 
 
 @dataclass(frozen=True, slots=True)

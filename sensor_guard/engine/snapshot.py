@@ -1,11 +1,15 @@
 """A home's state as plain lists and dictionaries, for one row of the store, and back.
 
-``SCHEMA`` counts the layouts. A row of another layout is not read: the home is then rebuilt from the journal.
+``SCHEMA`` counts the layouts; ``READABLE`` are those that ``upgraded`` can bring to it, so that a box lives through an
+upgrade of the program. What a home does not have, or has as every new home has it, is not written.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
+from sensor_guard.engine.conditions import FaultWatch, SensorState, Watch
 from sensor_guard.engine.elsewhen import Pending
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.escalation import Climb
@@ -22,37 +26,51 @@ from sensor_guard.model import (
     Truth,
 )
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 
 # Any: the one place where state is untyped, between two functions that are each other's inverse (a property test).
 Row = dict[str, Any]
 
-_SENSOR = ("level", "level_at", "heard_at", "fresh_until", "observed", "silent_at", "is_silent", "battery",
-           "meter_value", "meter_at")  # fmt: skip
-_WATCH = ("run_from", "counted", "since", "blind", "blind_from", "is_met", "needs", "suspended", "window_ends_at",
-          "fault_active", "fault_detail")  # fmt: skip
-_CLIMB = ("base_at", "step", "due_at", "remind_at", "count", "told")
-_HOME = ("at", "max_observed", "is_away", "away_until", "muted_until", "test_until", "test_by", "is_blind",
-         "blind_from")  # fmt: skip
+_SENSOR = attrgetter("level", "level_at", "heard_at", "fresh_until", "observed", "silent_at", "is_silent", "battery",
+                     "meter_value", "meter_at")  # fmt: skip
+_WATCH = attrgetter("truth", "run_from", "counted", "since", "blind", "blind_from", "is_met", "needs", "window_ends_at")
+_CLIMB = attrgetter("base_at", "step", "due_at", "remind_at", "count", "told")
+_HOME = attrgetter("at", "max_observed", "is_away", "away_until", "test_from", "test_until", "test_by", "is_blind",
+                   "blind_from")  # fmt: skip
+_TRUTHS = {str(truth): truth for truth in Truth}
 
 
 def save_home(home: Home) -> Row:
     """Give everything that ``load_home`` needs besides the plan."""
-    return {
-        "home": [getattr(home, name) for name in _HOME],
-        "sensors": {sensor_id: [getattr(state, name) for name in _SENSOR] for sensor_id, state in home.sensors.items()},
-        "watches": {watch.key: [watch.truth, *(getattr(watch, name) for name in _WATCH)] for watch in home.watches},
-        "pending": [[item.at, item.seq, item.reading, item.edge] for item in home.pending],
-        "alarms": [asdict(alarm) for alarm in home.cases.alarms.values()],
-        "ladder_of": home.cases.ladder_of,
-        "last_second": home.cases.last_second,
-        # A home that was taken out of the files with an open alarm keeps its people.
-        "ladders": [] if home.sensors else [_save_ladder(name, ladder) for name, ladder in home.plan.ladders],
-        "climbs": {
-            alarm_id: [[getattr(climb, name) for name in _CLIMB], {k: list(v) for k, v in climb.asked.items()}]
-            for alarm_id, climb in home.cases.climbs.items()
-        },
+    row: Row = {
+        "home": _HOME(home),
+        "sensors": {sensor_id: _SENSOR(state) for sensor_id, state in home.sensors.items()},
+        "watches": {watch.key: _save_watch(watch) for watch in home.watches},
     }
+    if home.muted_until:
+        row["muted_until"] = dict(home.muted_until)
+    if home.pending:
+        row["pending"] = home.pending
+    cases = home.cases
+    if cases.last_second:
+        row["last_second"] = cases.last_second
+    if cases.alarms:
+        row["alarms"] = [asdict(alarm) for alarm in cases.alarms.values()]
+        row["ladder_of"] = cases.ladder_of
+        row["climbs"] = {alarm_id: [_CLIMB(climb), climb.asked] for alarm_id, climb in cases.climbs.items()}
+        if not home.sensors:
+            # A home that was taken out of the files with an open alarm keeps its people.
+            row["ladders"] = [_save_ladder(name, ladder) for name, ladder in home.plan.ladders]
+    return row
+
+
+def _save_watch(watch: Watch) -> object:
+    if isinstance(watch, FaultWatch):
+        return [*_WATCH(watch), watch.fault_active, watch.fault_detail]
+    if watch.is_idle:
+        return watch.truth
+    return _WATCH(watch)
 
 
 def load_home(engine: Engine, home_plan: HomePlan, row: Row) -> Home:
@@ -61,42 +79,65 @@ def load_home(engine: Engine, home_plan: HomePlan, row: Row) -> Home:
     The row was written under the plan that the engine uses now: a change of plan is an input of its own.
     """
     at: Instant = row["home"][0]
-    home = Home(home_plan, engine.rules_for(home_plan), engine.plan.zone, at)
-    for name, value in zip(_HOME, row["home"], strict=True):
-        setattr(home, name, value)
+    home = Home(home_plan, engine.shapes_for(home_plan), engine.plan.zone, at)
+    (
+        home.at, home.max_observed, home.is_away, home.away_until, home.test_from, home.test_until, home.test_by,
+        home.is_blind, home.blind_from,
+    ) = row["home"]  # fmt: skip
     for sensor_id, values in row["sensors"].items():
         state = home.sensors.get(sensor_id)
         if state is not None:
-            for name, value in zip(_SENSOR, values, strict=True):
-                setattr(state, name, value)
-            state.settle()
-    watches = {watch.key: watch for watch in home.watches}
-    for key, (truth, *values) in row["watches"].items():
-        watch = watches.get(key)
-        if watch is not None:
-            watch.truth = Truth(truth)
-            for name, value in zip(_WATCH, values, strict=True):
-                setattr(watch, name, value)
+            _load_sensor(state, values)
+    for watch in home.watches:
+        saved = row["watches"].get(watch.key)
+        if saved is not None:
+            _load_watch(watch, saved)
+    home.muted_until = row.get("muted_until") or home.muted_until
     home.pending = [
         Pending(when, seq, Reading(*reading) if reading is not None else None, edge)
-        for when, seq, reading, edge in row["pending"]
+        for when, seq, reading, edge in row.get("pending", ())
     ]
+    if "last_second" in row:
+        _load_cases(home, row)
+    home.deadline = home.next_deadline()
+    return home
+
+
+def _load_sensor(state: SensorState, values: list[Any]) -> None:
+    (
+        state.level, state.level_at, state.heard_at, state.fresh_until, state.observed, state.silent_at,
+        state.is_silent, state.battery, state.meter_value, state.meter_at,
+    ) = values  # fmt: skip
+    state.settle()
+
+
+def _load_watch(watch: Watch, saved: Any) -> None:  # noqa: ANN401 - see Row
+    if isinstance(saved, str):
+        watch.truth = _TRUTHS[saved]
+        return
+    (
+        truth, watch.run_from, watch.counted, watch.since, watch.blind, watch.blind_from, watch.is_met, watch.needs,
+        watch.window_ends_at, *fault,
+    ) = saved  # fmt: skip
+    watch.truth = _TRUTHS[truth]
+    if isinstance(watch, FaultWatch):
+        watch.fault_active, watch.fault_detail = fault
+
+
+def _load_cases(home: Home, row: Row) -> None:
     cases = home.cases
-    cases.ladder_of = dict(row["ladder_of"])
-    cases.last_second = dict(row["last_second"])
-    for raw in row["alarms"]:
+    cases.make_room()
+    cases.last_second.update(row["last_second"])
+    cases.ladder_of.update(row.get("ladder_of", ()))
+    for raw in row.get("alarms", ()):
         alarm = load_alarm(raw)
         cases.alarms[alarm.alarm_id] = alarm
         if alarm.response is not Response.CLOSED:
             cases.open_by_rule[alarm.rule_id] = alarm.alarm_id
-    for alarm_id, (values, asked) in row["climbs"].items():
-        climb = Climb(0)
-        for name, value in zip(_CLIMB, values, strict=True):
-            setattr(climb, name, value)
+    for alarm_id, (values, asked) in row.get("climbs", {}).items():
+        climb = cases.climbs[alarm_id] = Climb(0)
+        climb.base_at, climb.step, climb.due_at, climb.remind_at, climb.count, climb.told = values
         climb.asked = {notification_id: (who, kind, step) for notification_id, (who, kind, step) in asked.items()}
-        cases.climbs[alarm_id] = climb
-    home.deadline = home.next_deadline()
-    return home
 
 
 def load_alarm(raw: Row) -> Alarm:
@@ -128,11 +169,35 @@ def restore(engine: Engine, link: Row, rows: dict[str, tuple[int, Row]]) -> None
     plans = {home_plan.home_id: home_plan for home_plan in engine.plan.homes}
     for home_id, (upto_seq, row) in rows.items():
         home_plan = plans.get(home_id) or HomePlan(
-            home_id, "", "", (), tuple(_load_ladder(*ladder) for ladder in row["ladders"])
+            home_id, "", "", (), tuple(_load_ladder(*ladder) for ladder in row.get("ladders", ()))
         )
         engine.homes[home_id] = load_home(engine, home_plan, row)
         engine.upto[home_id] = upto_seq
     engine.schedule_all()
+
+
+def upgraded(schema: int, row: Row) -> Row:
+    """Bring a row of an older layout to the present one. ``schema``: one of ``READABLE``."""
+    for number in range(schema, SCHEMA):
+        row = _UPGRADES[number](row)
+    return row
+
+
+def _from_1(row: Row) -> Row:
+    """Layout 1 wrote everything, each watch as it came with ``suspended`` in it, and not when a test began.
+
+    A test that is under way is taken to have begun where the home's time stands: what was due before is real.
+    """
+    at, max_observed, is_away, away_until, muted_until, test_until, test_by, is_blind, blind_from = row["home"]
+    home = [at, max_observed, is_away, away_until, at, test_until, test_by, is_blind, blind_from]
+    watches = {}
+    for key, (*head, _suspended, window_ends_at, fault_active, fault_detail) in row["watches"].items():
+        is_fault = not row["sensors"] and "/" not in key
+        watches[key] = [*head, window_ends_at, *((fault_active, fault_detail) if is_fault else ())]
+    return {**row, "home": home, "watches": watches, "muted_until": muted_until}
+
+
+_UPGRADES: dict[int, Callable[[Row], Row]] = {1: _from_1}
 
 
 def _save_ladder(name: str, ladder: Ladder) -> list[Any]:
