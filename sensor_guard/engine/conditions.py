@@ -197,7 +197,9 @@ class Watch:
 
     ``truth``: the predicate; ``run_from``: since when it is TRUE without a pause; ``counted``: the hold counted
     before that; ``since``: when this hold began; ``blind``: how much of it could not be seen; ``is_met``: the hold
-    is complete; ``rearm_at``: after closing, the condition may rise again without having been FALSE from here on.
+    is complete; ``needs``: how long it must be, after a closing also where the condition has none; ``wakes_at``: when
+    it is looked at though nothing has changed: at the next edge of its hours of the day, or, for smoke that went on
+    when its alarm was closed, when it may rise again; 0: never.
     """
 
     __slots__ = (
@@ -212,10 +214,10 @@ class Watch:
         "sensors",
         "since",
         "truth",
-        "window_ends_at",
+        "wakes_at",
     )
 
-    def __init__(self, rule: Rule, sensors: tuple[SensorState, ...]) -> None:
+    def __init__(self, rule: Rule, sensors: tuple[SensorState, ...], *, is_signal: bool) -> None:
         self.rule = rule
         self.sensors = sensors
         self.truth: Truth = UNKNOWN
@@ -226,8 +228,8 @@ class Watch:
         self.blind_from: Instant | None = None
         self.is_met = False
         self.needs: Span = rule.condition.hold_for
-        self.window_ends_at: Instant = 0  # next edge of `between`, 0 = not yet known
-        self.is_signal = is_signal(rule.condition)
+        self.wakes_at: Instant = 0
+        self.is_signal = is_signal
 
     @property
     def condition(self) -> Condition:
@@ -256,7 +258,7 @@ class Watch:
             and self.blind_from is None
             and not self.is_met
             and self.needs == self.rule.condition.hold_for
-            and not self.window_ends_at
+            and not self.wakes_at
         )
 
     # -- the predicate ------------------------------------------------------------------------------------------
@@ -322,11 +324,11 @@ class Watch:
         return FAR
 
     def deadline(self) -> Instant:
-        """When this watch next wants to be looked at: its hold is complete, or its window of the day ends."""
-        due = self.run_from + self.needs - self.counted if self.truth is TRUE and not self.is_met else FAR
-        if self.is_signal:
-            due = FAR
-        return min(due, self.window_ends_at) if self.rule.condition.between is not None else due
+        """When this watch next wants to be looked at: its hold is complete, or ``wakes_at``."""
+        due = FAR
+        if self.truth is TRUE and not self.is_met and not self.is_signal:
+            due = self.run_from + self.needs - self.counted
+        return self.wakes_at if 0 < self.wakes_at < due else due
 
     def held(self, at: Instant) -> Span:
         """How long the predicate has been seen TRUE in this hold."""
@@ -362,7 +364,7 @@ class FaultWatch(Watch):
     __slots__ = ("fault_active", "fault_detail")
 
     def __init__(self, rule: Rule) -> None:
-        super().__init__(rule, ())
+        super().__init__(rule, (), is_signal=False)
         self.fault_active = False
         self.fault_detail = ""
 

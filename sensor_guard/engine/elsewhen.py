@@ -68,6 +68,7 @@ def shift(home: "Home", offset: Span) -> None:
     home.max_observed += offset
     home.pending = [item._replace(at=item.at + offset) for item in home.pending]
     home.blind_from = _moved(home.blind_from, offset)
+    home.test_from += offset
     home.test_until = home.test_until + offset if home.test_until else 0
     for state in home.sensors.values():
         state.fresh_until += offset
@@ -80,7 +81,9 @@ def shift(home: "Home", offset: Span) -> None:
         watch.since = _moved(watch.since, offset)
         watch.blind_from = _moved(watch.blind_from, offset)
         if watch.condition.between is not None:
-            watch.window_ends_at = next_edge(home.at, watch.condition.between, home.zone)
+            watch.wakes_at = next_edge(home.at, watch.condition.between, home.zone)
+        elif watch.wakes_at:
+            watch.wakes_at += offset
     home.cases.shift(offset)
     home.deadline = home.next_deadline()
 

@@ -327,12 +327,14 @@ class Engine:
             for watch in home.watches:
                 # Another hold, a sensor more or less: what is true may have changed though nobody has spoken.
                 home.evaluate(watch, item.at, self.now, effects)
+            home.deadline = home.next_deadline()
             self._touched(home_plan.home_id, home)
         for home_id in [home_id for home_id in self.homes if home_id not in names]:
             home = self.homes[home_id]
             if any(alarm.closed_at is None for alarm in home.cases.alarms.values()):
                 # Taken out of the files with an open alarm: nobody has answered it for that.
                 home.apply_plan(HomePlan(home_id, "", "", (), home.plan.ladders), Shapes(()), self.plan.zone, item.at)
+                home.deadline = home.next_deadline()
                 self._touched(home_id, home)
             else:
                 del self.homes[home_id]

@@ -87,6 +87,7 @@ class Home:
         self.test_by = ""
         self.is_blind = False
         self.blind_from: Instant | None = None
+        self.deadline: Instant = FAR
         self.pending: list[Pending] = []
         self.sensors: dict[str, SensorState] = {}
         self.watches: tuple[Watch, ...] = ()
@@ -99,7 +100,10 @@ class Home:
     # -- what the plan says -------------------------------------------------------------------------------------
 
     def apply_plan(self, plan: HomePlan, shapes: Shapes, zone: tzinfo, since: Instant) -> None:
-        """Follow another configuration: what has not changed keeps its state, its holds and its alarms."""
+        """Follow another configuration: what has not changed keeps its state, its holds and its alarms.
+
+        The deadline is the caller's: whatever he does next may move it.
+        """
         self.plan = plan
         self.zone = zone
         self.cases.plan = plan
@@ -110,14 +114,14 @@ class Home:
                 state = SensorState(sensor, since)
             state.sensor = sensor
             self.sensors[sensor.sensor_id] = state
-        old = {watch.key: watch for watch in self.watches}
+        old = {watch.key: watch for watch in self.watches} if self.watches else None
         self.watches = watches_for(shapes.of(plan), tuple(self.sensors.values()), old)
         for watch in self.watches:
-            if watch.rule.condition.between is not None and not watch.window_ends_at:
-                watch.window_ends_at = next_edge(self.at, watch.rule.condition.between, zone)
+            if watch.rule.condition.between is not None and not watch.wakes_at:
+                watch.wakes_at = next_edge(self.at, watch.rule.condition.between, zone)
         for state in self.sensors.values():
-            state.settle()
-        self.deadline = self.next_deadline()
+            if state.level is not None:
+                state.settle()
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -387,9 +391,12 @@ class Home:
             if watch.completes_at() <= at:
                 self._complete(watch, at, now, effects)
         for watch in self.watches:
-            if watch.rule.condition.between is not None and watch.window_ends_at <= at:
-                watch.window_ends_at = next_edge(at, watch.rule.condition.between, self.zone)
+            if watch.rule.condition.between is not None and watch.wakes_at <= at:
+                watch.wakes_at = next_edge(at, watch.rule.condition.between, self.zone)
                 self.evaluate(watch, at, now, effects)
+            elif 0 < watch.wakes_at <= at:
+                watch.wakes_at = 0
+                signals.burns_on(self, watch, at, now, effects)
         if not self.is_blind:
             self._expire(at, now, effects)
         for rule_id in [rule_id for rule_id, until in self.muted_until.items() if until <= at]:
@@ -473,8 +480,8 @@ class Home:
             self.cases.raise_alarm(rule, at, now, evidence, effects)
 
     def in_test(self, at: Instant) -> bool:
-        """Say whether an alarm at this moment is a test."""
-        return at < self.test_until
+        """Say whether an alarm at this moment is a test. What was due before the test began is none."""
+        return self.test_from <= at < self.test_until
 
     def watches_of(self, rule_id: str) -> list[Watch]:
         """Give the watches of one rule: one for the home, or one for each of its sensors."""

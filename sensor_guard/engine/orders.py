@@ -22,7 +22,7 @@ def command(home: "Home", item: Command, until: Instant, now: Instant, effects: 
     elif item.kind == CommandKind.BACK:
         back(home, item.at, now, effects)
     elif item.kind == CommandKind.TEST_MODE and item.until is not None:
-        begin_test(home, item.until, item.actor_id, effects)
+        begin_test(home, item, item.until, effects)
 
 
 def away(home: "Home", until: Instant, at: Instant, now: Instant, effects: Effects) -> None:
@@ -63,9 +63,10 @@ def unmute(home: "Home", rule_id: str, at: Instant, now: Instant, effects: Effec
             home.raise_alarm(watch, at, now, effects)
 
 
-def begin_test(home: "Home", until: Instant, by: str, effects: Effects) -> None:
-    """Until then alarms of this home are tests and text nobody."""
-    home.test_until, home.test_by = until, by
+def begin_test(home: "Home", item: Command, until: Instant, effects: Effects) -> None:
+    """From when it was said until then alarms of this home are tests and text nobody. Said again, it only goes on."""
+    home.test_from = min(home.test_from, item.at) if home.test_until else item.at
+    home.test_until, home.test_by = until, item.actor_id
     effects.changed = True
     home.deadline = min(home.deadline, until)
 
@@ -88,6 +89,8 @@ def end_test(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
 def closed(home: "Home", alarm: Alarm, at: Instant) -> None:
     """Somebody closed this alarm: its condition must hold afresh before it rises again."""
     for watch in home.watches_of(alarm.rule_id):
-        if not watch.is_signal:
+        if watch.is_signal:
+            signals.closed(home, watch, at)
+        else:
             watch.restart(at, watch.condition.hold_for or REARM_FOR)
             home.deadline = min(home.deadline, watch.deadline())

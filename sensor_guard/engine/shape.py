@@ -14,12 +14,13 @@ _Places = tuple[int, ...]
 
 
 class Shape(NamedTuple):
-    """``watches``: each rule with the places of its sensors; ``of_sensor``: for each sensor the places of its watches.
+    """What watches what in a home, by places in its plan.
 
-    A sensor's watches are those that look at its level; silence and batteries are asked for otherwise.
+    ``watches``: each rule, the places of its sensors, and if it is a signal; ``of_sensor``: for each sensor the places
+    of its watches. A sensor's watches are those that look at its level; silence and batteries are asked for otherwise.
     """
 
-    watches: tuple[tuple[Rule, _Places], ...]
+    watches: tuple[tuple[Rule, _Places, bool], ...]
     of_sensor: tuple[_Places, ...]
 
 
@@ -40,7 +41,7 @@ class Shapes:
 
 
 def _shape(rules: tuple[Rule, ...], kinds: tuple[str, ...], muted_rules: tuple[str, ...]) -> Shape:
-    watches: list[tuple[Rule, _Places]] = []
+    watches: list[tuple[Rule, _Places, bool]] = []
     of_sensor: list[list[int]] = [[] for _ in kinds]
     for rule in rules:
         condition = rule.condition
@@ -56,7 +57,7 @@ def _shape(rules: tuple[Rule, ...], kinds: tuple[str, ...], muted_rules: tuple[s
         for group in groups:
             for place in group if condition.follows_level else ():
                 of_sensor[place].append(len(watches))
-            watches.append((rule, group))
+            watches.append((rule, group, is_signal(condition)))
     return Shape(tuple(watches), tuple(map(tuple, of_sensor)))
 
 
@@ -69,11 +70,11 @@ def watches_for(
     """
     group_of: dict[_Places, tuple[SensorState, ...]] = {tuple(range(len(states))): states}
     watches = []
-    for rule, places in shape.watches:
+    for rule, places, signal in shape.watches:
         group = group_of.get(places)
         if group is None:
             group = group_of[places] = tuple([states[place] for place in places])
-        watch = FaultWatch(rule) if rule.condition.form is Form.FAULT else Watch(rule, group)
+        watch = FaultWatch(rule) if rule.condition.form is Form.FAULT else Watch(rule, group, is_signal=signal)
         before = old.get(watch.key) if old else None
         if (
             before is not None

@@ -57,6 +57,27 @@ def still_burning(home: "Home", watch: Watch, at: Instant, now: Instant, effects
             return
 
 
+def closed(home: "Home", watch: Watch, at: Instant) -> None:
+    """Somebody closed its alarm while a detector still says smoke: it may rise again without another word of it."""
+    if any(state.level == 1.0 and state.sensor.kind == Kind.SMOKE for state in watch.sensors):
+        watch.wakes_at = at + SMOKE_REARM
+        home.deadline = min(home.deadline, watch.wakes_at)
+
+
+def burns_on(home: "Home", watch: Watch, at: Instant, now: Instant, effects: Effects) -> None:
+    """Half an hour after closing: smoke that a detector still says, and can be believed to say, is a new alarm.
+
+    From a detector that is no longer observed, or while the box is blind, it rises with the detector's next word.
+    """
+    for state in watch.sensors:
+        burns = state.level == 1.0 and state.sensor.kind == Kind.SMOKE
+        seen = state.observed and state.fresh_until > at and not home.is_blind
+        if burns and seen and home.cases.open_alarm(watch.rule.rule_id) is None:
+            evidence = replace(_evidence(home, state, at), sensors=(state.evidence(Quantity.SMOKE),))
+            home.cases.raise_alarm(watch.rule, at, now, evidence, effects)
+            return
+
+
 def _evidence(home: "Home", state: SensorState, at: Instant) -> Evidence:
     quantity = Quantity.SMOKE if state.sensor.kind == Kind.SMOKE else Quantity.PANIC
     seen = (SensorEvidence(state.sensor.sensor_id, quantity, 1.0, at, observed=True),)

@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 _SENSOR = attrgetter("level", "level_at", "heard_at", "fresh_until", "observed", "silent_at", "is_silent", "battery",
                      "meter_value", "meter_at")  # fmt: skip
-_WATCH = attrgetter("truth", "run_from", "counted", "since", "blind", "blind_from", "is_met", "needs", "window_ends_at")
+_WATCH = attrgetter("truth", "run_from", "counted", "since", "blind", "blind_from", "is_met", "needs", "wakes_at")
 _CLIMB = attrgetter("base_at", "step", "due_at", "remind_at", "count", "told")
 _HOME = attrgetter("at", "max_observed", "is_away", "away_until", "test_from", "test_until", "test_by", "is_blind",
                    "blind_from")  # fmt: skip
@@ -117,7 +117,7 @@ def _load_watch(watch: Watch, saved: Any) -> None:  # noqa: ANN401 - see Row
         return
     (
         truth, watch.run_from, watch.counted, watch.since, watch.blind, watch.blind_from, watch.is_met, watch.needs,
-        watch.window_ends_at, *fault,
+        watch.wakes_at, *fault,
     ) = saved  # fmt: skip
     watch.truth = _TRUTHS[truth]
     if isinstance(watch, FaultWatch):
