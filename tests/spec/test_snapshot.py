@@ -1,0 +1,58 @@
+"""A box lives through an upgrade: rows of an older layout are read, and what was under way goes on.
+
+layout-1.json was written by the program whose rows had layout 1, in the middle of world 11 of worlds.py: open and
+closed alarms with their climbs, readings that wait for their place, a mute, two tests, a home that is away. With it
+stands what that program came to when it was fed nothing but the time for thirty hours more.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sensor_guard.engine import snapshot
+from sensor_guard.engine.engine import Engine
+from sensor_guard.model import HOUR
+from tests.spec.worlds import Record, World
+
+LAYOUT_1 = json.loads(Path(__file__).with_name("layout-1.json").read_text())
+
+
+def restored() -> Engine:
+    engine = Engine(World(LAYOUT_1["seed"]).plans.__getitem__)
+    rows = {home_id: (upto, snapshot.upgraded(1, row)) for home_id, (upto, row) in LAYOUT_1["rows"].items()}
+    snapshot.restore(engine, LAYOUT_1["link"], rows)
+    return engine
+
+
+def test_rows_of_layout_1_come_to_what_they_would_have_come_to():
+    engine, record = restored(), Record()
+    record.homes(engine)
+    for n in range(30):
+        record.effects(engine.feed([], LAYOUT_1["now"] + n * HOUR))
+    record.homes(engine)
+    digests = record.digests()
+    assert {name: digests[name] for name in LAYOUT_1["comes_to"]} == LAYOUT_1["comes_to"]
+
+
+def test_the_file_holds_what_it_says():
+    rows = [row for _, row in LAYOUT_1["rows"].values()]
+    assert any(row["pending"] for row in rows)
+    assert any(row["climbs"] for row in rows)
+    assert any(alarm["closed_at"] for row in rows for alarm in row["alarms"])
+    assert any(row["home"][4] for row in rows)
+    assert any(row["home"][5] for row in rows)
+
+
+@pytest.mark.parametrize("home_id", sorted(LAYOUT_1["rows"]))
+def test_a_row_that_was_read_is_written_in_the_present_layout_and_read_again(home_id):
+    engine = restored()
+    row = json.loads(json.dumps(snapshot.save_home(engine.homes[home_id])))
+    again = snapshot.load_home(engine, engine.homes[home_id].plan, row)
+    assert json.loads(json.dumps(snapshot.save_home(again))) == row
+
+
+def test_every_layout_that_is_said_to_be_readable_is():
+    assert snapshot.READABLE[-1] == snapshot.SCHEMA
+    row = LAYOUT_1["rows"]["a1"][1]
+    assert snapshot.upgraded(snapshot.SCHEMA, row) is row
