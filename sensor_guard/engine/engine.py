@@ -89,13 +89,13 @@ class Engine:
         """
         effects = Effects()
         for seq, item in inputs:
-            end = max(self.now, now)  # afresh each time: a step of the clock moves self.now
             if isinstance(item, Reading):
                 # As of when it arrived: what is late does not depend on how readings were batched.
-                self.now = max(self.now, min(item.received_at, end))
+                if item.received_at > self.now:
+                    self.now = min(item.received_at, max(self.now, now))
                 self._reading(seq, item, effects)
             else:
-                self.now = max(self.now, min(item.at, end))
+                self.now = max(self.now, min(item.at, max(self.now, now)))
                 self._handlers[type(item)](seq, item, effects)
         self.now = max(self.now, now)
         self._settle(effects)
@@ -146,14 +146,20 @@ class Engine:
     # -- readings and time ----------------------------------------------------------------------------------------
 
     def _reading(self, seq: int, reading: Reading, effects: Effects) -> None:
-        home = self.homes.get(reading.home_id)
-        if home is None or seq <= self.upto.get(reading.home_id, 0):
+        home_id = reading[0]
+        home = self.homes.get(home_id)
+        if home is None or (self.upto and seq <= self.upto.get(home_id, 0)):
             return
-        home.advance(self._event_time(home), self.now, effects)
+        now = self.now
+        until = now - self.plan.lateness if self.drained and home_id != GATEWAY else self._event_time(home)
+        if home.deadline <= until or (home.pending and home.pending[0][0] <= until):
+            home.advance(until, now, effects)
+        elif until > home.at:
+            home.at = until
         if not self.drained and not reading.flags & DEVICE_TIME:
             home.disprove(reading)
-        home.accept(seq, reading, self.now, effects)
-        self._touched(reading.home_id, home)
+        home.accept(seq, reading, now, effects)
+        self._touched(home_id, home)
 
     def _event_time(self, home: Home) -> Instant:
         """Say how far this home may be decided at ``self.now``."""

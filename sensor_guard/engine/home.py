@@ -131,8 +131,9 @@ class Home:
 
     def advance(self, until: Instant, now: Instant, effects: Effects) -> None:
         """Decide everything up to ``until``, in its true order. ``now``: when it is noticed."""
+        pending = self.pending
         while True:
-            waiting = self.pending[0].at if self.pending else FAR
+            waiting = pending[0][0] if pending else FAR
             if self.deadline <= waiting:
                 if self.deadline > until:
                     break
@@ -146,12 +147,12 @@ class Home:
             else:
                 if waiting > until:
                     break
-                item = self.pending.pop(0)
-                self.at = max(self.at, item.at)
+                item = pending.pop(0)
+                self.at = max(self.at, waiting)
                 if item.reading is not None:
-                    self._apply(item.reading, item.at, now, effects)
+                    self._apply(item.reading, waiting, now, effects)
                 else:
-                    elsewhen.blindness(self, item.edge, item.at, now, effects)
+                    elsewhen.blindness(self, item.edge, waiting, now, effects)
         self.at = max(self.at, until)
 
     def due(self, lateness: Span) -> Instant:
@@ -203,23 +204,25 @@ class Home:
 
     def accept(self, seq: int, reading: Reading, now: Instant, effects: Effects) -> None:
         """Take a reading: into its place if that is still open, otherwise for what it can disprove."""
-        state = self.sensors.get(reading.sensor_id)
+        _, sensor_id, quantity, value, at, received_at, _, flags = reading
+        state = self.sensors.get(sensor_id)
         if state is None:
             return
-        # A device's clock may run a little ahead: nothing is observed after it was received.
-        at = min(reading.observed_at, reading.received_at, now)
-        if reading.quantity in URGENT:
-            if reading.value == 1.0:
+        if at > received_at or at > now:
+            # A device's clock may run a little ahead: nothing is observed after it was received.
+            at = min(received_at, now)
+        if quantity in URGENT:
+            if value == 1.0:
                 signals.signal(self, state, reading, at, now, effects)
-            elif reading.quantity == _SMOKE and not reading.flags & RETAINED:
+            elif quantity == _SMOKE and not flags & RETAINED:
                 state.level, state.level_at = 0.0, at
         if at < self.at:
             self._late(state, reading, at, now, effects)
             return
-        if reading.flags & DEVICE_TIME and not KINDS[state.sensor.kind].urgent:
+        if flags & DEVICE_TIME and at > self.max_observed and not KINDS[state.sensor.kind].urgent:
             # What carries no time of its own came now, however long it waited in the broker. Smoke and panic have a
             # connection of their own, which is far ahead while the other one still drains.
-            self.max_observed = max(self.max_observed, at)
+            self.max_observed = at
         item = Pending(at, seq, reading)
         if not self.pending or item > self.pending[-1]:
             self.pending.append(item)

@@ -28,7 +28,7 @@ from simulators.incidents import scatter
 from tests.spec.worlds import World
 
 GOLDEN = Path(__file__).with_name("golden.json")
-WORLDS = 8
+WORLDS = 6
 REPLAYS = 4
 
 
