@@ -136,7 +136,7 @@ def test_a_wrong_configuration_ends_with_78(configured):
 def test_a_capture_and_rows_may_stand_in_one_file(configured):
     lines = [
         json.dumps(dict(zip(("at", "home_id", "sensor_id", "quantity", "value"), r.split(","), strict=True)))
-        for r in (row("1h", "smoke", 1, home="z1", sensor="kitchen"),)
+        for r in (row(when, "smoke", value, home="z1", sensor="kitchen") for when, value in (("1h", 1), ("1h30m", 0)))
     ]
     lines.append(captured("2026-03-01T10:00:00Z", "zigbee2mqtt/z1 kitchen", {"smoke": True}).strip())
 
