@@ -185,8 +185,7 @@ class Core:
         last = reader.last_readings() if len(self.engine.homes) <= GAP_HOMES else []
         self.gaps.restore((reading for _, reading in newest), last, until, self._plan.lateness)
         gateway = self.engine.homes.get(GATEWAY)
-        watch = gateway.watches.get(FAULT) if gateway is not None else None
-        if watch is not None and watch.fault_active:
+        if gateway is not None and gateway.is_faulty(FAULT):
             self.gaps.remember(now)
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:

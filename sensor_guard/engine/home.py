@@ -490,6 +490,11 @@ class Home:
         """Give the watches of one rule: one for the home, or one for each of its sensors."""
         return [watch for watch in self.watches if watch.rule.rule_id == rule_id]
 
+    def is_faulty(self, fault_id: str) -> bool:
+        """Say whether this fault of the box is there at the moment (home ``gateway`` only)."""
+        watches = self.watches_of(fault_id)
+        return any(isinstance(watch, FaultWatch) and watch.fault_active for watch in watches)
+
     def fault(self, fault: Fault, now: Instant, effects: Effects) -> None:
         """A fault of the box itself begins or ends (home ``gateway`` only)."""
         watch = next((watch for watch in self.watches if watch.rule.rule_id == fault.fault_id), None)
