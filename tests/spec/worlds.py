@@ -274,7 +274,7 @@ class Record:
         for alarm_id in sorted(effects.alarms):
             self._note("alarm", asdict(effects.alarms[alarm_id]))
         for text in sorted(effects.notifications, key=lambda text: text.home_id):
-            self._note("text", asdict(text))
+            self._note("text", {name: value for name, value in asdict(text).items() if name != "alarm_at"})  # journal's
             self.counts["texts"] += 1
         self._note("cancelled", sorted(effects.cancelled))
         self._note("refused", effects.refused)
