@@ -184,8 +184,7 @@ class Core:
         # All of them take a second for 50,000 homes, and a start is not to be held up: there, each begins anew.
         last = reader.last_readings() if len(self.engine.homes) <= GAP_HOMES else []
         self.gaps.restore((reading for _, reading in newest), last, until, self._plan.lateness)
-        gateway = self.engine.homes.get(GATEWAY)
-        if gateway is not None and gateway.is_faulty(FAULT):
+        if self.is_at_fault(FAULT):
             self.gaps.remember(now)
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:
@@ -397,8 +396,7 @@ class Core:
     def is_at_fault(self, fault_id: str) -> bool:
         """Say whether a fault of the box is there, as far as the engine was told."""
         gateway = self.engine.homes.get(GATEWAY)
-        watch = None if gateway is None else gateway.watches.get(fault_id)
-        return watch is not None and watch.fault_active
+        return gateway is not None and gateway.is_faulty(fault_id)
 
     def next_due(self, *, room_at: Instant, critical_room_at: Instant | None = None) -> Instant | None:
         """When the next turn should come though nothing arrives; None: not at all.

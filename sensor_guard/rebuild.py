@@ -15,7 +15,7 @@ from sensor_guard.core import Core
 from sensor_guard.engine.adopt import adopt
 from sensor_guard.engine.home import Home
 from sensor_guard.engine.plan import HomePlan
-from sensor_guard.engine.snapshot import load_alarm
+from sensor_guard.engine.snapshot import READABLE, load_alarm, upgraded
 from sensor_guard.errors import JournalError
 from sensor_guard.model import GATEWAY, Alarm, Command, CommandKind, Instant, LinkLost, Notification, PlanChanged
 
@@ -50,7 +50,8 @@ def rebuild(core: Core, now: Instant) -> None:
             home = engine.homes.get(alarm.home_id)
             if home is None:  # it was taken out of the files with an open alarm
                 ladders = engine.homes[GATEWAY].plan.ladders if GATEWAY in engine.homes else ()
-                home = Home(HomePlan(alarm.home_id, "", "", (), ladders), (), engine.plan.zone, now)
+                left = HomePlan(alarm.home_id, "", "", (), ladders)
+                home = Home(left, engine.shapes_for(left), engine.plan.zone, now)
                 engine.homes[alarm.home_id] = home
             adopt(home, alarm, texts[alarm.alarm_id], now)
         effects.alarms.update(only_remembered)
@@ -67,10 +68,10 @@ def _readable_rows(core: Core) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     with suppress(JournalError):
         for stored in core.journal.home_states():
-            with suppress(ValueError):
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
                 row = json.loads(stored.state)
-                if isinstance(row, dict):
-                    rows[stored.home_id] = row
+                if isinstance(row, dict) and stored.schema in READABLE:
+                    rows[stored.home_id] = upgraded(stored.schema, row)
     return rows
 
 
@@ -93,10 +94,10 @@ def _keep_what_was_said(home: Home | None, row: Row) -> None:
     if home is None:
         return
     with suppress(KeyError, ValueError, TypeError):
-        _, _, is_away, away_until, muted_until, test_until, test_by, *_ = row["home"]
-        muted = {str(rule_id): int(until) for rule_id, until in muted_until.items()}
-        home.away_until, home.test_until = int(away_until), int(test_until)
-        home.is_away, home.test_by, home.muted_until = bool(is_away), str(test_by), muted
-    for watch in home.watches.values():
-        watch.suspended = watch.rule.unless_away and home.is_away
+        _, _, is_away, away_until, test_from, test_until, test_by, *_ = row["home"]
+        muted = {str(rule_id): int(until) for rule_id, until in (row.get("muted_until") or {}).items()}
+        home.away_until, home.test_from, home.test_until = int(away_until), int(test_from), int(test_until)
+        home.is_away, home.test_by = bool(is_away), str(test_by)
+        if muted:
+            home.muted_until = muted
     home.deadline = home.next_deadline()

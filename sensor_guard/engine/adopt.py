@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from sensor_guard.engine.conditions import TRUE
+from sensor_guard.engine.conditions import TRUE, FaultWatch
 from sensor_guard.engine.escalation import Climb
 from sensor_guard.engine.home import Home
-from sensor_guard.engine.plan import Form
 from sensor_guard.model import Alarm, Instant, Notification, NotificationState, Response
 
 _TOLD = (NotificationState.ACCEPTED, NotificationState.DELIVERED, NotificationState.AMBIGUOUS)
@@ -18,13 +17,14 @@ def adopt(home: Home, alarm: Alarm, texts: Iterable[Notification], now: Instant)
     texts: those that were written about it; whoever got one is told how it ends, and none of their ids comes again.
     """
     cases = home.cases
+    cases.make_room()
     cases.alarms[alarm.alarm_id] = alarm
     cases.open_by_rule[alarm.rule_id] = alarm.alarm_id
     cases.last_second[alarm.rule_id] = max(cases.last_second.get(alarm.rule_id, -1), _second_of(alarm))
     watches = home.watches_of(alarm.rule_id)
     cases.ladder_of[alarm.alarm_id] = watches[0].rule.ladder if watches else ""
     for watch in watches:
-        if watch.condition.form is Form.FAULT and alarm.condition is TRUE:
+        if isinstance(watch, FaultWatch) and alarm.condition is TRUE:
             watch.fault_active, watch.is_met, watch.truth = True, True, TRUE
     if alarm.evidence.test:
         return

@@ -58,13 +58,21 @@ _BECAME = ("accepted", "accepted", "delivered", "delivered", "delivered", "faile
 _SPANS = {"power": HOUR, "water": HOUR, "motion": 7 * HOUR, "door": 9 * HOUR}
 
 
+BOX_RULES = {
+    "broker_offline", "session_lost", "broker_dropped", "device_gap", "influxdb_offline", "sms_offline", "disk_full",
+    "config_wrong", "clock_unsynchronised", "homes_blind",
+}  # fmt: skip
+"""Of the box's own rules those that the digests were taken with: one more would turn the dice, and tell nothing."""
+
+
 class World:
     """One world of a seed, and its dice. ``feeds`` gives (numbered inputs, now) until the end."""
 
     def __init__(self, seed: int) -> None:
         self.rng = Random(f"world {seed}")
         self.lateness = self.rng.choice([0, 5_000, 5_000, 90_000])
-        rules = [*RULES, *GATEWAY_RULES, *(MORE_RULES if seed % 2 else ())]
+        box_rules = [rule for rule in GATEWAY_RULES if rule.rule_id in BOX_RULES]
+        rules = [*RULES, *box_rules, *(MORE_RULES if seed % 2 else ())]
         self.plans = {"p0": self._plan(rules, HOMES), "p1": self._plan(rules[1:], HOMES[:-1]), "p2": self._other(rules)}
         self.engine = Engine(self.plans.__getitem__)
         self.record = Record()
