@@ -61,7 +61,7 @@ def begin(core: Core, mended: Mended | None, now: Instant) -> None:
             Fault("replay_differed", active=True, at=now, detail=f"{core.counters.differences} differences"),
             Fault("replay_differed", active=False, at=now),
         ]
-    faults += [Fault(fault_id, active=False, at=now) for fault_id in _ENDED_BY_A_START if core.is_at_fault(fault_id)]
+    faults += [Fault(fault_id, active=False, at=now) for fault_id in _ENDED_BY_A_START if core.has_fault(fault_id)]
     if faults:
         core.commit(core.turn(faults, now))
 

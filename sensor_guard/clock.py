@@ -5,17 +5,30 @@ clock nor a suspend can bend, and ``stepped()`` says by how much the wall clock 
 engine can move every stored instant with it.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
 
-from sensor_guard.model import SECOND, Instant, Span
+from sensor_guard.model import HOUR, SECOND, Instant, Span
 
 STEP_LIMIT: Span = 2 * SECOND
 """A difference of the wall clock up to this is drift and followed silently; beyond it, it is a step."""
+
+
+NOT_BEFORE: Instant = 1_767_225_600_000
+"""2026-01-01T00:00:00Z: this program is younger. A clock that shows an earlier time is certainly wrong."""
+UNSYNCHRONISED_FOR: Span = 12 * HOUR
+"""So long a clock may run without being compared with anybody's before that is a fault: a quartz loses 2 s in it."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at whether the clock is synchronised."""
+_STAMP = Path("/run/systemd/timesync/synchronized")
+_UNSYNCHRONISED = 0x0040  # STA_UNSYNC of <sys/timex.h>
 
 
 class Clock(Protocol):
@@ -37,12 +50,24 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The wall clock, made steady by CLOCK_BOOTTIME."""
+    """The wall clock, made steady by CLOCK_BOOTTIME.
+
+    Args:
+        anchor_path: a file that does not outlive this start of the machine (in /run): what the last process knew of
+            the clock. A clock that was set while no process ran is then a step like any other.
+    """
 
     factor = 1.0
 
-    def __init__(self) -> None:
+    def __init__(self, anchor_path: Path | None = None) -> None:
+        self._path = anchor_path
+        self._saved: Span | None = None
         self._anchor = _wall_ms() - _boot_ms()
+        earlier = _read_anchor(anchor_path) if anchor_path is not None else None
+        if earlier is not None:
+            self._anchor = self._saved = earlier
+        else:
+            self._save()
 
     def now(self) -> Instant:
         """Say what time it is: time since boot, laid on the wall clock as it was last followed."""
@@ -58,7 +83,19 @@ class SystemClock:
         offset = anchor - self._anchor
         if offset:
             self._anchor = anchor
+            # Before the step is in the journal: seen twice would be worse than seen by the next start's rules only.
+            self._save()
         return offset if abs(offset) > STEP_LIMIT else 0
+
+    def _save(self) -> None:
+        if self._path is None or (self._saved is not None and abs(self._anchor - self._saved) < STEP_LIMIT // 2):
+            return
+        self._saved = self._anchor
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        with contextlib.suppress(OSError):  # without it a step between two processes goes unseen, and nothing else
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps({"anchor": self._anchor, "boot": _boot_ms(), "boot_id": _boot_id()}))
+            fresh.replace(self._path)
 
 
 class AcceleratedClock:
@@ -122,6 +159,84 @@ class AcceleratedClock:
         return 0
 
 
+class Synchrony:
+    """Whether the wall clock can be believed, and whether somebody keeps it right.
+
+    It is believed unless it is certainly wrong: it shows a time before this program was made, or, at a start, one
+    before the journal's newest entry, and nothing has synchronised it since. A network without NTP blinds nothing:
+    a clock that was right once, or runs on a battery, is right enough for the hour of the day.
+
+    Args:
+        last_now: the newest time in the journal, None in an empty one.
+        since: ``Clock.monotonic()`` of the start.
+        read: says whether the clock is synchronised now; None: it cannot be known.
+    """
+
+    def __init__(
+        self, last_now: Instant | None, since: float, *, read: Callable[[], bool | None] | None = None
+    ) -> None:
+        self._floor = max(NOT_BEFORE, (last_now or 0) - STEP_LIMIT)
+        self._read = read or is_synchronised
+        self._since = since
+        self._looked_at = -LOOK_EVERY
+        self._was_synchronised = False
+        self._state: bool | None = None
+
+    def look(self, monotonic: float) -> None:
+        """See whether the clock is synchronised. To be called before ``Clock.stepped``: who synchronises, steps."""
+        if monotonic - self._looked_at < LOOK_EVERY:
+            return
+        self._looked_at = monotonic
+        self._state = self._read()
+        self._was_synchronised = self._was_synchronised or self._state is True
+        if self._state is not False:
+            self._since = monotonic
+
+    def is_known(self, now: Instant, *, stepped: bool = False) -> bool:
+        """Say whether ``now`` can be believed. ``stepped``: the clock was set a moment ago."""
+        if stepped:
+            # Somebody has set it while we looked, so what the journal knows is no better than that.
+            self._floor = NOT_BEFORE
+            self._was_synchronised = self._state is True
+        return self._was_synchronised or now >= self._floor
+
+    def is_overdue(self, monotonic: float) -> bool:
+        """Say whether nobody has compared the clock for 12 h, though it could be known if somebody did."""
+        return self._state is False and monotonic - self._since >= UNSYNCHRONISED_FOR / SECOND
+
+
+def is_synchronised(stamp: Path = _STAMP) -> bool | None:
+    """Say whether NTP has set the clock since the box started; None where it cannot be known.
+
+    systemd-timesyncd leaves a stamp, which a hardened service may see. Others (chrony, ntpd) are known by the
+    kernel's flag only, and adjtimex(2) is forbidden by ProtectClock= even for looking: None there.
+    """
+    if stamp.exists():
+        return True
+    state = _Timex()
+    try:
+        answer = int(ctypes.CDLL(None).adjtimex(ctypes.byref(state)))
+    except (OSError, AttributeError):
+        answer = -1
+    if answer >= 0:
+        return not state.status & _UNSYNCHRONISED
+    return False if stamp.parent.exists() else None
+
+
+class _Timex(ctypes.Structure):
+    """The head of struct timex of <sys/timex.h>; modes = 0 only looks."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 240),
+    )
+
+
 def format_at(at: Instant | None, zone: tzinfo = UTC) -> str:
     """Write an instant as ISO 8601 with its offset (``Z`` for UTC), to the second; "" for None."""
     if at is None:
@@ -156,6 +271,24 @@ def alarm_stamp(at: Instant) -> str:
 def local_time(at: Instant, zone: tzinfo) -> datetime:
     """Give the aware local time, for people."""
     return datetime.fromtimestamp(at / 1_000, zone)
+
+
+def _read_anchor(path: Path) -> Span | None:
+    """Give what the last process has left, if it was on this start of the machine."""
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        anchor, boot, boot_id = int(row["anchor"]), int(row["boot"]), str(row["boot_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return anchor if boot <= _boot_ms() and boot_id == _boot_id() else None
+
+
+def _boot_id() -> str:
+    """Name this start of the machine; "" under ProcSubset=pid, where the file's place in /run says it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _wall_ms() -> Instant:

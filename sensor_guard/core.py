@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from sensor_guard.clock import STEP_LIMIT
+from sensor_guard.clock import NOT_BEFORE, STEP_LIMIT
 from sensor_guard.config import plan_from_text, plan_to_text, text_hash
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
@@ -26,6 +26,7 @@ from sensor_guard.model import (
     GATEWAY,
     HOUR,
     MINUTE,
+    ClockKnown,
     ClockStepped,
     Command,
     DeliveryReport,
@@ -139,7 +140,9 @@ class Core:
 
     # -- starting -------------------------------------------------------------------------------------------------
 
-    def restore(self, now: Instant, *, settle: bool = True, blind_start: bool = False) -> int:
+    def restore(
+        self, now: Instant, *, settle: bool = True, blind_start: bool = False, clock_known: bool | None = None
+    ) -> int:
         """Put the engine where it was, take the files' configuration in, and settle texts that were under way.
 
         Args:
@@ -147,6 +150,7 @@ class Core:
             settle: False leaves out the latter two, for a single command while no daemon runs.
             blind_start: the connection is not up yet: nothing that waits in the broker may be overtaken by a
                 deadline, so the engine's time stands still where the last process ended.
+            clock_known: whether ``now`` can be believed; None: as it was.
 
         Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
@@ -164,9 +168,7 @@ class Core:
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
         last_now = self.journal.last_now()
-        if last_now is not None and now < last_now - STEP_LIMIT:
-            # A box without a battery for its clock: what was counted moves with it, and back when the time is known.
-            self.commit(self.turn([ClockStepped(last_now, now - last_now)], now))
+        self._follow_clock(last_now, now, clock_known)
         if blind_start:
             self._restore_gaps(last_now or now, now)
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
@@ -184,8 +186,22 @@ class Core:
         # All of them take a second for 50,000 homes, and a start is not to be held up: there, each begins anew.
         last = reader.last_readings() if len(self.engine.homes) <= GAP_HOMES else []
         self.gaps.restore((reading for _, reading in newest), last, until, self._plan.lateness)
-        if self.is_at_fault(FAULT):
+        if self.has_fault(FAULT):
             self.gaps.remember(now)
+
+    def _follow_clock(self, last_now: Instant | None, now: Instant, known: bool | None) -> None:
+        """Take in what happened to the wall clock while no process looked."""
+        if known is None:
+            known = self.engine.clock_known or now >= NOT_BEFORE
+        if not known and self.engine.clock_known:
+            self.commit(self.turn([ClockKnown(min(now, last_now or now), known=False)], now))
+        found_again = known and not self.engine.clock_known
+        if last_now is not None and (now < last_now - STEP_LIMIT or found_again):
+            # A box without a battery for its clock: what was counted moves with it, and back when the time is known.
+            # How long the box was off in between nobody knows; nothing is counted for it.
+            self.commit(self.turn([ClockStepped(last_now, now - last_now)], now))
+        if found_again:
+            self.commit(self.turn([ClockKnown(now, known=True)], now))
 
     def use_plan(self, plan: Plan, now: Instant) -> bool:
         """Put a configuration in force; False if it is in force already. Every home's state is written with it."""
@@ -216,6 +232,17 @@ class Core:
         if stored is None:
             raise JournalCorruptError(self.journal.path, f"the configuration {plan_hash} is missing")
         return plan_from_text(stored.body)
+
+    def has_fault(self, fault_id: str) -> bool:
+        """Say whether the engine has been told that this fault of the box is there."""
+        gateway = self.engine.homes.get(GATEWAY)
+        return gateway is not None and gateway.is_faulty(fault_id)
+
+    def faults(self) -> tuple[str, ...]:
+        """Name the faults of the box that hold now."""
+        gateway = self.engine.homes.get(GATEWAY)
+        watches = gateway.watches if gateway is not None else ()
+        return tuple(w.rule.rule_id for w in watches if w.is_met and gateway.is_faulty(w.rule.rule_id))
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 
@@ -392,11 +419,6 @@ class Core:
             elif isinstance(item, ClockStepped):
                 gaps.shift(item.offset)
         self.counters.device_gaps = gaps.missing_count
-
-    def is_at_fault(self, fault_id: str) -> bool:
-        """Say whether a fault of the box is there, as far as the engine was told."""
-        gateway = self.engine.homes.get(GATEWAY)
-        return gateway is not None and gateway.is_faulty(fault_id)
 
     def next_due(self, *, room_at: Instant, critical_room_at: Instant | None = None) -> Instant | None:
         """When the next turn should come though nothing arrives; None: not at all.

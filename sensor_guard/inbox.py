@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sensor_guard.model import (
+    ClockKnown,
     ClockStepped,
     Command,
     DeliveryReport,
@@ -78,6 +79,7 @@ Event: TypeAlias = (
     | Drained
     | Fault
     | ClockStepped
+    | ClockKnown
     | PlanChanged
     | Work
     | Probe

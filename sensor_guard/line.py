@@ -8,11 +8,22 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from sensor_guard.clock import Clock
+from sensor_guard.clock import Clock, Synchrony
 from sensor_guard.core import Core, Turn
 from sensor_guard.inbox import Event
 from sensor_guard.journal import JournalFullError, JournalUnavailableError
-from sensor_guard.model import ClockStepped, Instant, LinkLost
+from sensor_guard.model import (
+    MINUTE,
+    ClockKnown,
+    ClockStepped,
+    Drained,
+    Fault,
+    Instant,
+    LinkLost,
+    LinkUp,
+    Message,
+    Span,
+)
 from sensor_guard.notify.backup import OFFER_LIMIT
 from sensor_guard.room import Room
 from sensor_guard.stall import Stall
@@ -22,6 +33,13 @@ WAIT_LIMIT = 1.0
 """Seconds that the loop sleeps at most, so that a step of the clock is noticed within one."""
 RETRY_COMMIT = 1.0
 """Seconds between two tries of a commit that the disk refused."""
+
+PAUSE_LIMIT = 10.0
+"""Seconds without a turn after which what the engine knows is old: a suspend, a SIGSTOP, a disk that refused."""
+CATCH_UP_FOR = 3.0
+CATCH_UP_LIMIT = 60.0
+"""Seconds in which what has waited meanwhile comes in, at least and at most, before anything is decided."""
+CLOCK_FAULT = "clock_unsynchronised"
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +54,7 @@ class Line:
         pause: waits so many real seconds, or until the daemon is to stop: True then (``threading.Event.wait``).
         room: looks after the room on the disk; without it a full disk is only waited for.
         turned: called after every turn, and after every failed try of a commit: the loop lives.
+        synchrony: whether the wall clock can be believed; always, where None.
     """
 
     def __init__(
@@ -47,13 +66,22 @@ class Line:
         pause: Callable[[float], bool],
         turned: Callable[[], None] = lambda: None,
         room: Room | None = None,
+        synchrony: Synchrony | None = None,
     ) -> None:
         self.core = core
         self.standing = standing
         self.clock = clock
         self.wakes: list[Callable[[], None]] = []
         """Called when something new is on disk: the workers that wait for it."""
+        self.on_step: list[Callable[[Span], None]] = []
+        """Called after a step of the wall clock is on disk: whoever counts by the wall clock."""
         self.room = room
+        self._synchrony = synchrony
+        self.notices_pauses = False
+        """After a pause let what has waited come in first. Not for who lets time pass in large steps."""
+        self._last_now: Instant | None = None
+        self._stepped_to: tuple[Instant, Span] | None = None  # when the clock was last set forward, and by how much
+        self._catches_up_since: float | None = None
         self._pause = pause
         self._stall = Stall(core, standing, clock, wake=self._wake)
         self._turned = turned
@@ -65,16 +93,21 @@ class Line:
 
     def step(self, events: Sequence[Event]) -> bool:
         """Take one turn with what has arrived; False when the daemon was stopped before it was on disk."""
+        if self._synchrony is not None:
+            self._synchrony.look(self.clock.monotonic())
         offset, now = self.clock.stepped(), self.clock.now()
         if self.room is not None:
             events = [*events, *self._look_at_room(self.room, now)]
+        news = [*self._pause_news(events, now - offset), *self._clock_news(offset, now)]
+        if news and not self._turn(self.core.turn(news, now)):
+            return False
         if offset:
-            log.warning("clock.stepped", offset_ms=offset)
-            if not self._turn(self.core.turn([ClockStepped(now - offset, offset)], now)):
-                return False
             if self.standing.worker is not None:
                 self.standing.worker.shift(offset)
-        if not self._turn(self.core.turn(events, now)):
+            for follow in self.on_step:
+                follow(offset)
+        self._last_now = now
+        if not self._turn(self.core.turn(self._restamped(events, offset, now), now)):
             return False
         self._turned()
         return True
@@ -87,6 +120,70 @@ class Line:
             news.append(LinkLost(now))
         elif was_held and not room.is_tight:
             self.standing.take_all_again()
+        return news
+
+    def _pause_news(self, events: Sequence[Event], now: Instant) -> list[Event]:
+        """After a pause stand still where it began, until what has waited in it is in. ``now``: before any step.
+
+        Otherwise a deadline in the pause would fire that a reading, already in the socket, disproves.
+        """
+        last, real = self._last_now, self.clock.monotonic()
+        if self.room is not None and self.room.is_tight:
+            self._catches_up_since = None  # readings are left where they are: that story has an end of its own
+            return []
+        if self._catches_up_since is not None:
+            if any(isinstance(event, LinkLost | LinkUp) for event in events) or not self.standing.is_connected():
+                self._catches_up_since = None  # the connection did not survive it: its own story tells the rest
+                return []
+            lasted = real - self._catches_up_since
+            if (lasted >= CATCH_UP_FOR and not events and not self.standing.inbox.depth()) or lasted >= CATCH_UP_LIMIT:
+                self._catches_up_since = None
+                return [Drained(now)]
+            return []
+        if not self.notices_pauses or last is None or now - last < PAUSE_LIMIT * 1_000 * self.clock.factor:
+            return []
+        log.warning("loop.paused", ms=now - last)
+        if not self.core.engine.drained:
+            return []
+        self._catches_up_since = real
+        return [LinkLost(last)]
+
+    def _restamped(self, events: Sequence[Event], offset: Span, now: Instant) -> Sequence[Event]:
+        """Move the arrival of messages that came before the clock was set forward: they came now, not hours ago.
+
+        Set back, they would have come in the future; the engine takes care of that for itself.
+        """
+        if offset > 0:
+            self._stepped_to = (now, offset)
+        if self._stepped_to is None:
+            return events
+        at, by = self._stepped_to
+        if now - at > MINUTE:
+            self._stepped_to = None
+        return [
+            event._replace(received_at=event.received_at + by)
+            if isinstance(event, Message) and event.received_at < at - by // 2
+            else event
+            for event in events
+        ]
+
+    def _clock_news(self, offset: Span, now: Instant) -> list[Event]:
+        """Give what the engine has to know of the clock, in the order in which it counts."""
+        news: list[Event] = []
+        if offset:
+            log.warning("clock.stepped", offset_ms=offset)
+            news.append(ClockStepped(now - offset, offset))
+        if self._synchrony is None:
+            return news
+        known = self._synchrony.is_known(now, stepped=bool(offset))
+        if known != self.core.engine.clock_known:
+            log.warning("clock.known" if known else "clock.doubted", now=now)
+            # An absence ends by elapsed time while the clock cannot be believed, so it moves with the step that led
+            # there; with the step that led out again too, and then is what was said.
+            news.insert(len(news) if known else 0, ClockKnown(now if known else now - offset, known))
+        is_wrong = not known or self._synchrony.is_overdue(self.clock.monotonic())
+        if is_wrong != self.core.has_fault(CLOCK_FAULT):
+            news.append(Fault(CLOCK_FAULT, is_wrong, now, "" if known else "rules with an hour of the day wait"))
         return news
 
     def wait(self) -> float:

@@ -445,6 +445,17 @@ class ClockStepped:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockKnown:
+    """Whether the wall clock can be believed; a box without a battery for its clock boots in 1970.
+
+    Elapsed time counts either way. The hour of the day is UNKNOWN while it cannot be believed.
+    """
+
+    at: Instant
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PlanChanged:
     """Another configuration is in force. ``plan_hash`` names the stored plan."""
 
@@ -452,7 +463,9 @@ class PlanChanged:
     at: Instant
 
 
-Input: TypeAlias = Reading | Command | DeliveryReport | LinkLost | LinkUp | Drained | Fault | ClockStepped | PlanChanged
+Input: TypeAlias = (
+    Reading | Command | DeliveryReport | LinkLost | LinkUp | Drained | Fault | ClockStepped | ClockKnown | PlanChanged
+)
 """Everything that can change a decision. Each one is in the journal before it counts."""
 
 

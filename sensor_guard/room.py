@@ -55,7 +55,7 @@ class Room:
         self.free = self._ballast.free()
         low = self.is_tight or self.free < self._warn_below()
         if self._is_told is None:
-            self._is_told = self._core.is_at_fault("disk_full")
+            self._is_told = self._core.has_fault("disk_full")
         if low == self._is_told:
             return []
         self._is_told = low

@@ -97,7 +97,7 @@ _FAULTS: tuple[tuple[str, Span, str, str, str, str], ...] = (
     ),
     (
         "clock_unsynchronised",
-        0,
+        5 * MINUTE,
         "时钟未同步",
         "Clock not synchronised",
         "{home} 的时钟未同步，请检查网络对时",

@@ -1,9 +1,15 @@
-"""What happens to a home's time itself: stretches in which the box saw nothing, and steps of the wall clock."""
+"""What happens to a home's time itself: stretches in which the box saw nothing, and steps of the wall clock.
+
+What a person said by the clock on the wall (away or muted until six) stays as it was said when the clock is set. Only
+while the clock cannot be believed (a box that booted in 1970) it is counted in elapsed time like everything else, so
+that an absence ends; once the time is known again it is what was said.
+"""
 
 from bisect import insort
 from typing import TYPE_CHECKING, NamedTuple
 
-from sensor_guard.engine.conditions import next_edge
+from sensor_guard.engine.conditions import FAR, next_edge
+from sensor_guard.engine.orders import AWAY
 from sensor_guard.model import Effects, Instant, Kind, Reading, Span
 
 if TYPE_CHECKING:
@@ -60,10 +66,10 @@ def blindness(home: "Home", edge: int, at: Instant, now: Instant, effects: Effec
 
 
 def shift(home: "Home", offset: Span) -> None:
-    """The wall clock was set by ``offset``: every instant that is counted from moves with it.
-
-    What a person said by the clock on the wall (away or muted until six) stays as it was said.
-    """
+    """The wall clock was set by ``offset``: every instant that is counted from moves with it."""
+    if not home.clock_known:
+        home.away_until = home.away_until + offset if home.away_until < FAR else FAR
+        home.muted_until = {rule_id: until + offset for rule_id, until in home.muted_until.items()}
     home.at += offset
     home.max_observed += offset
     home.pending = [item._replace(at=item.at + offset) for item in home.pending]
@@ -81,10 +87,30 @@ def shift(home: "Home", offset: Span) -> None:
         watch.since = _moved(watch.since, offset)
         watch.blind_from = _moved(watch.blind_from, offset)
         if watch.condition.between is not None:
-            watch.wakes_at = next_edge(home.at, watch.condition.between, home.zone)
+            watch.wakes_at = next_edge(home.at, watch.rule.condition.between, home.zone)
         elif watch.wakes_at:
             watch.wakes_at += offset
     home.cases.shift(offset)
+    home.deadline = home.next_deadline()
+
+
+def know_clock(home: "Home", known: bool, now: Instant, effects: Effects) -> None:
+    """The wall clock can be believed from here on, or no longer: what asks for the hour of the day looks again."""
+    if home.clock_known == known:
+        return
+    home.clock_known = known
+    if known:
+        if home.is_away:
+            home.away_until = home.as_said.get(AWAY, home.away_until)
+        home.muted_until = {rule_id: home.as_said.get(rule_id, end) for rule_id, end in home.muted_until.items()}
+        home.as_said = {}
+    else:
+        home.as_said = {**home.muted_until, **({AWAY: home.away_until} if home.is_away else {})}
+    for watch in home.watches:
+        between = watch.rule.condition.between
+        if between is not None:
+            watch.wakes_at = next_edge(home.at, between, home.zone)
+            home.evaluate(watch, home.at, now, effects)
     home.deadline = home.next_deadline()
 
 

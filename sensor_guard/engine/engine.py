@@ -29,6 +29,7 @@ from sensor_guard.engine.shape import Shapes
 from sensor_guard.model import (
     DEVICE_TIME,
     GATEWAY,
+    ClockKnown,
     ClockStepped,
     Command,
     CommandKind,
@@ -64,6 +65,7 @@ class Engine:
         self.homes: dict[str, Home] = {}
         self.now: Instant = START
         self.drained = True
+        self.clock_known = True
         self.frozen_at: Instant = START
         self.dirty: set[str] = set()
         self.upto: dict[str, int] = {}  # home_id -> seq of the last input its restored state has seen
@@ -77,6 +79,7 @@ class Engine:
             Drained: self._link_drained,
             Fault: self._fault,
             ClockStepped: self._clock_stepped,
+            ClockKnown: self._clock_known,
             PlanChanged: self._plan_changed,
         }
 
@@ -311,6 +314,15 @@ class Engine:
             self.dirty.add(home_id)
         self.schedule_all()
 
+    def _clock_known(self, seq: int, item: Input, effects: Effects) -> None:
+        assert isinstance(item, ClockKnown)
+        effects.changed = True
+        self.clock_known = item.known
+        for home_id, home in self._all(seq):
+            home.advance(self._event_time(home), self.now, effects)
+            elsewhen.know_clock(home, item.known, self.now, effects)
+            self._touched(home_id, home)
+
     # -- the plan -------------------------------------------------------------------------------------------------
 
     def _plan_changed(self, seq: int, item: Input, effects: Effects) -> None:
@@ -326,6 +338,7 @@ class Engine:
             home = self.homes.get(home_plan.home_id)
             if home is None:
                 home = Home(home_plan, shapes, self.plan.zone, item.at)
+                elsewhen.know_clock(home, self.clock_known, self.now, effects)
                 self.homes[home_plan.home_id] = home
             else:
                 home.advance(self._event_time(home), self.now, effects)

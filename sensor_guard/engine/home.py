@@ -42,6 +42,7 @@ from sensor_guard.model import (
     Reading,
     Response,
     Span,
+    Truth,
 )
 
 _LINK, _DOOR = str(Quantity.LINK), str(Quantity.DOOR_OPEN)
@@ -53,10 +54,12 @@ class Home:
     """See the module. ``slots`` keep a home near 4 kB."""
 
     __slots__ = (
+        "as_said",
         "at",
         "away_until",
         "blind_from",
         "cases",
+        "clock_known",
         "deadline",
         "event_due",
         "home_id",
@@ -79,6 +82,8 @@ class Home:
         self.home_id = plan.home_id
         self.at: Instant = since
         self.max_observed: Instant = since
+        self.clock_known = True
+        self.as_said: Mapping[str, Instant] = NOTHING  # ends by the wall clock, from before it was lost; replaced
         self.is_away = False
         self.away_until: Instant = FAR
         self.muted_until: Mapping[str, Instant] = NOTHING  # replaced, never changed
@@ -438,7 +443,7 @@ class Home:
         if self.cases.open_by_rule and not watch.is_signal and not watch.rule.latched and self._is_about(watch):
             # The end of the night, or of being at home, is no news of the sensor: it clears nothing.
             self.cases.happens(watch.rule.rule_id, _HAPPENING[seen], at, effects)
-        truth = seen if seen is FALSE or self._counts(watch, at) else FALSE
+        truth = seen if seen is FALSE else self._counted(watch, seen, at)
         if truth is watch.truth:
             return
         watch.turn(truth, at)
@@ -453,13 +458,20 @@ class Home:
         if due < self.deadline:  # noqa: PLR1730 - cheaper than min(), and done for every tap that is opened
             self.deadline = due
 
-    def _counts(self, watch: Watch, at: Instant) -> bool:
-        """Say whether what the sensors show counts now: not while away, nor outside the window of the day."""
+    def _counted(self, watch: Watch, seen: Truth, at: Instant) -> Truth:
+        """Say what counts of what the sensors show: nothing while away, nor outside the window of the day.
+
+        UNKNOWN where that is a matter of the hour, and nobody knows the hour.
+        """
         rule = watch.rule
         if rule.unless_away and self.is_away:
-            return False
+            return FALSE
         between = rule.condition.between
-        return between is None or in_window(at, between, self.zone)
+        if between is None:
+            return seen
+        if not self.clock_known:
+            return UNKNOWN
+        return seen if in_window(at, between, self.zone) else FALSE
 
     def _is_about(self, watch: Watch) -> bool:
         """Say whether the rule's open alarm is about this watch: where each sensor has one, about the sensor's."""

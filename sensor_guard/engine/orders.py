@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from sensor_guard.engine.home import Home
 
 
+AWAY = ""
+"""The key of an absence among a home's ends by the wall clock; the others are ids of rules."""
+
+
 def command(home: "Home", item: Command, until: Instant, now: Instant, effects: Effects) -> None:
     """Somebody says something about this home or one of its alarms. ``until``: how far it can be decided first."""
     home.advance(until, now, effects)
@@ -36,6 +40,7 @@ def back(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
 
 
 def _set_away(home: "Home", until: Instant | None, at: Instant, now: Instant, effects: Effects) -> None:
+    _say_anew(home, AWAY)
     home.is_away = until is not None
     home.away_until = until if until is not None else FAR
     effects.changed = True
@@ -47,6 +52,7 @@ def _set_away(home: "Home", until: Instant | None, at: Instant, now: Instant, ef
 
 def mute(home: "Home", rule_id: str, until: Instant, effects: Effects) -> None:
     """Raise nothing new of this rule until then."""
+    _say_anew(home, rule_id)
     home.muted_until = {**home.muted_until, rule_id: until}
     effects.changed = True
     home.deadline = min(home.deadline, until)
@@ -94,3 +100,9 @@ def closed(home: "Home", alarm: Alarm, at: Instant) -> None:
         else:
             watch.restart(at, watch.condition.hold_for or REARM_FOR)
             home.deadline = min(home.deadline, watch.deadline())
+
+
+def _say_anew(home: "Home", key: str) -> None:
+    """Whatever was said of this before the clock was lost is over."""
+    if key in home.as_said:
+        home.as_said = {name: until for name, until in home.as_said.items() if name != key}

@@ -48,6 +48,8 @@ def save_home(home: Home) -> Row:
         "sensors": {sensor_id: _SENSOR(state) for sensor_id, state in home.sensors.items()},
         "watches": {watch.key: _save_watch(watch) for watch in home.watches},
     }
+    if not home.clock_known:
+        row["as_said"] = dict(home.as_said)
     if home.muted_until:
         row["muted_until"] = dict(home.muted_until)
     if home.pending:
@@ -84,6 +86,8 @@ def load_home(engine: Engine, home_plan: HomePlan, row: Row) -> Home:
         home.at, home.max_observed, home.is_away, home.away_until, home.test_from, home.test_until, home.test_by,
         home.is_blind, home.blind_from,
     ) = row["home"]  # fmt: skip
+    if "as_said" in row:
+        home.clock_known, home.as_said = False, row["as_said"]
     for sensor_id, values in row["sensors"].items():
         state = home.sensors.get(sensor_id)
         if state is not None:
@@ -156,7 +160,13 @@ def load_alarm(raw: Row) -> Alarm:
 
 def save_link(engine: Engine) -> Row:
     """Give the engine's own state: the link and the plan; kept beside the homes' rows."""
-    return {"drained": engine.drained, "frozen_at": engine.frozen_at, "now": engine.now, "plan": engine.plan_hash}
+    return {
+        "drained": engine.drained,
+        "frozen_at": engine.frozen_at,
+        "now": engine.now,
+        "plan": engine.plan_hash,
+        "clock_known": engine.clock_known,
+    }
 
 
 def restore(engine: Engine, link: Row, rows: dict[str, tuple[int, Row]]) -> None:
@@ -166,6 +176,7 @@ def restore(engine: Engine, link: Row, rows: dict[str, tuple[int, Row]]) -> None
     """
     engine.use_plan(link["plan"])
     engine.drained, engine.frozen_at, engine.now = link["drained"], link["frozen_at"], link["now"]
+    engine.clock_known = link.get("clock_known", True)
     plans = {home_plan.home_id: home_plan for home_plan in engine.plan.homes}
     for home_id, (upto_seq, row) in rows.items():
         home_plan = plans.get(home_id) or HomePlan(

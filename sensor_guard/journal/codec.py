@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast, get_args, get_type_hints
 
 from sensor_guard.errors import JournalError
 from sensor_guard.model import (
+    ClockKnown,
     ClockStepped,
     Command,
     DeliveryReport,
@@ -193,6 +194,7 @@ _SHAPES: dict[str, _Shape] = {
         "drained": Drained,
         "fault": Fault,
         "clock_stepped": ClockStepped,
+        "clock_known": ClockKnown,
         "plan_changed": PlanChanged,
     }.items()
 }

@@ -69,6 +69,7 @@ def test_box_has_its_own_rules_behind_the_operator_s(folder):
     assert {rule.rule_id: rule.condition.hold_for for rule in FAULT_RULES if rule.condition.hold_for} == {
         "broker_offline": 60 * SECOND,
         "influxdb_offline": 15 * MINUTE,
+        "clock_unsynchronised": 5 * MINUTE,
     }
     assert all(rule.condition.form is Form.FAULT and rule.ladder == "technical" for rule in FAULT_RULES)
 

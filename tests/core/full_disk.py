@@ -67,7 +67,7 @@ def fill(folder, name="stranger"):
 
 
 def fault(bench):
-    return bench.core.is_at_fault("disk_full")
+    return bench.core.has_fault("disk_full")
 
 
 def ring(folder):

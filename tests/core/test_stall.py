@@ -195,7 +195,7 @@ def test_the_box_tells_its_maintainer_and_the_fault_ends_by_itself(bench):
     assert bench.alarms() == [("gateway.journal_unwritable.20260301T000015Z", "false", "unanswered")]
     assert bench.worker.sent[0].rule_id == "journal_unwritable"
     assert dict(bench.worker.sent[0].params)["fault"] == "read_only"
-    assert not bench.core.is_at_fault("journal_unwritable")
+    assert not bench.core.has_fault("journal_unwritable")
 
 
 def test_what_waits_in_the_broker_is_handed_over_before_anything_falls_due(bench):
