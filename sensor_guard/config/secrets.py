@@ -17,7 +17,8 @@ from sensor_guard.model import Span
 MQTT_PASSWORD = "mqtt_password"  # noqa: S105 - names, not secrets
 TWILIO_AUTH_TOKEN = "twilio_auth_token"  # noqa: S105
 INFLUXDB_TOKEN = "influxdb_token"  # noqa: S105
-SECRETS = (MQTT_PASSWORD, TWILIO_AUTH_TOKEN, INFLUXDB_TOKEN)
+HEARTBEAT_URL = "heartbeat_url"
+SECRETS = (MQTT_PASSWORD, TWILIO_AUTH_TOKEN, INFLUXDB_TOKEN, HEARTBEAT_URL)
 SECRET_LIMIT = 64 * 1024
 """Largest file of a secret in bytes; a systemd credential may be 1 MiB, a password is none of that."""
 DEFAULT_CONFIG = Path("/etc/sensor_guard/config.yaml")
@@ -80,6 +81,8 @@ def needed_secrets(settings: Settings) -> tuple[str, ...]:
         needed.append(TWILIO_AUTH_TOKEN)
     if settings.sinks.influxdb is not None:
         needed.append(INFLUXDB_TOKEN)
+    if settings.health.heartbeat is not None:
+        needed.append(HEARTBEAT_URL)
     return tuple(needed)
 
 

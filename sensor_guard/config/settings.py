@@ -4,6 +4,7 @@ Secrets are not here: see ``secrets``. What needs more than one value to judge i
 """
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -193,11 +194,36 @@ class WebSettings(Strict):
     enabled: bool = False
 
 
+class HeartbeatSettings(Strict):
+    """How often the outside is told that the daemon lives. The address is the secret ``heartbeat_url``."""
+
+    every: Annotated[Span, Between("10s", "1h")] = MINUTE
+
+
+def _argv(value: object) -> tuple[str, ...]:
+    words = list(value) if isinstance(value, (list, tuple)) else []
+    if words and all(isinstance(word, str) and word and "\0" not in word for word in words):
+        if words[0].startswith("/"):
+            return tuple(words)
+        raise ValueError(f"write the whole path of the program, not {shown(words[0])}")
+    raise ValueError(f"write a list such as [/usr/local/bin/siren], not {shown(value)}")
+
+
+class HookSettings(Strict):
+    """A command for a critical alarm that cannot be told to anybody: a siren, a lamp. No shell reads it."""
+
+    command: Annotated[tuple[str, ...], BeforeValidator(_argv)] = Field(examples=["[/usr/local/bin/siren]"])
+    timeout: Annotated[Span, Between("1s", "5m")] = 30 * SECOND
+    repeat_every: Annotated[Span, Between("10s", "1d")] = 5 * MINUTE
+
+
 class HealthSettings(Strict):
-    """Where /healthz and /metrics are served."""
+    """Where /healthz and /metrics are served, and how it is told where nobody looks."""
 
     host: Host = "127.0.0.1"
     port: Port = 9464
+    heartbeat: HeartbeatSettings | None = None
+    hook: HookSettings | None = None
 
 
 class RuntimeSettings(Strict):
@@ -330,6 +356,10 @@ def _warnings(document: Document, settings: Settings) -> list[Problem]:
     if not is_loopback(settings.health.host):
         message = "/metrics is open to everybody who reaches this address; 127.0.0.1 keeps it to this machine"
         warnings.append(document.problem(("health", "host"), message))
+    hook = settings.health.hook
+    if hook is not None and not os.access(hook.command[0], os.X_OK):
+        message = f"{hook.command[0]} is not there, or may not be run; give it its place and chmod 755"
+        warnings.append(document.problem(("health", "hook", "command"), message))
     if settings.notifiers.order[0] == "console":
         message = "texts go to the terminal and reach nobody's telephone; for service write order: [twilio]"
         warnings.append(document.problem(("notifiers", "order"), message))
