@@ -1,8 +1,9 @@
 """The composition root: makes the parts, starts the threads, turns the loop, stops in reverse order of start.
 
 Threads: two of MQTT (they only enqueue), this one (journal and engine), the SMS worker, the InfluxDB mirror, the
-control socket, /healthz and /metrics, APScheduler's for calendar work. One owner for every piece of state; queues with
-written limits between them; no locks in the core.
+control socket, /healthz and /metrics, APScheduler's for calendar work; all of them are watched, and the watchdog is
+fed only while each one moves. The siren's and the heartbeat's are not: they wait for what is outside. One owner for
+every piece of state; queues with written limits between them; no locks in the core.
 """
 
 import gc
@@ -16,14 +17,14 @@ import structlog
 
 from sensor_guard import __version__
 from sensor_guard.beginning import begin, open_journal
-from sensor_guard.clock import AcceleratedClock, Clock, SystemClock
+from sensor_guard.clock import AcceleratedClock, Clock, Synchrony, SystemClock
 from sensor_guard.config import Config, ServiceEnvironment, load, service_environment
 from sensor_guard.config.settings import is_loopback
 from sensor_guard.control import ControlServer, Json
 from sensor_guard.core import Core
 from sensor_guard.decode import Router
 from sensor_guard.errors import ConfigError, Problem
-from sensor_guard.health import Counters, HealthServer, Heartbeats, tell_systemd
+from sensor_guard.health import Counters, HealthServer, Heartbeats, tell_systemd, watch_threads
 from sensor_guard.inbox import Inbox, Request
 from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, Mended, suspect
 from sensor_guard.line import Line
@@ -31,9 +32,18 @@ from sensor_guard.logs import configure_log
 from sensor_guard.model import Command
 from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
-from sensor_guard.parts import Threads, make_mirror, make_subscriber, make_worker
+from sensor_guard.parts import (
+    Threads,
+    make_heartbeat,
+    make_mirror,
+    make_siren,
+    make_subscriber,
+    make_untold,
+    make_worker,
+    patience,
+)
 from sensor_guard.room import Room
-from sensor_guard.schedule import start_schedule
+from sensor_guard.schedule import Calendar
 from sensor_guard.standing import Standing
 
 ANSWER_WITHIN = 30.0
@@ -130,10 +140,22 @@ class Daemon:
         self.standing = Standing(
             self.core, clock, self.inbox, counters, Heartbeats(), home_count=len(config.homes.entries)
         )
-        room = Room(self.core, clock, Ballast(journal.path))
-        self.line = Line(self.core, self.standing, clock, pause=self.stopping.wait, turned=self._turned, room=room)
+        # A clock that runs faster is nobody's wall clock.
+        known = isinstance(clock, SystemClock)
+        self.synchrony = Synchrony(journal.last_now(), clock.monotonic()) if known else None
+        self.line = Line(
+            self.core,
+            self.standing,
+            clock,
+            pause=self.stopping.wait,
+            turned=self._turned,
+            room=Room(self.core, clock, Ballast(journal.path)),
+            synchrony=self.synchrony,
+        )
+        self.line.notices_pauses = True
         self.operations = Operations(self.core, lambda: set(config.contacts.entries), self.standing.status)
         self._watchdog_fed_at = 0.0
+        watch_threads(self.standing.beats)
 
     # -- start and stop -------------------------------------------------------------------------------------------
 
@@ -141,16 +163,19 @@ class Daemon:
         """Restore, then start every part; ``stack`` ends them in reverse order."""
         config, journal, standing = self.config, self.journal, self.standing
         had_session = journal.last_now() is not None
-        begin(self.core, self.mended, self.clock.now())
+        begin(self.core, self.mended, self.clock.now(), clock_known=self._clock_known())
         threads = Threads(stack, self.stopping, self.clock, standing.beats)
         standing.worker = make_worker(config, journal, self.inbox, self.clock.now())
-        self.line.wakes.append(threads.loop("sms", standing.worker.step))
+        self.line.wakes.append(threads.loop("sms", standing.worker.step, limit=self._sms_limit()))
         standing.mirror = make_mirror(config, journal, self.inbox, self.clock.now())
         if standing.mirror is not None:
-            self.line.wakes.append(threads.loop("influxdb", standing.mirror.step))
+            influx = config.settings.sinks.influxdb
+            limit = patience(influx.timeout) if influx is not None else None
+            self.line.wakes.append(threads.loop("influxdb", standing.mirror.step, limit=limit))
         threads.serve("control", ControlServer(config.settings.runtime.directory / "control.sock", self._handle))
         self._start_health(threads)
-        start_schedule(stack, config.settings.zone, self._prune)
+        self._start_outward(threads)
+        self._start_calendar(stack)
         topics = Topics(self.router.filters, self.router.urgent_topics)
         # The engine stands still where the last process ended, or where that one had lost the link.
         before = Before(known_until=self.core.engine.frozen_at, had_session=had_session)
@@ -179,10 +204,36 @@ class Daemon:
     def _turned(self) -> None:
         """Note that the loop lives, and tell the watchdog if every other thread does too."""
         now = self.standing.counters.loop_at = self.clock.monotonic()
+        self.standing.faults = self.core.faults()
         every = (self.environment.watchdog_every or 0) / 3_000
         if every and now - self._watchdog_fed_at >= every and self.standing.is_alive(now):
             self._watchdog_fed_at = now
             tell_systemd(self.environment.notify_socket, "WATCHDOG=1")
+
+    def _clock_known(self) -> bool | None:
+        if self.synchrony is None:
+            return None
+        self.synchrony.look(self.clock.monotonic())
+        return self.synchrony.is_known(self.clock.now())
+
+    def _sms_limit(self) -> float:
+        twilio = self.config.settings.notifiers.twilio
+        return patience(twilio.timeout if twilio is not None else 0)
+
+    def _start_outward(self, threads: Threads) -> None:
+        standing = self.standing
+        standing.untold = make_untold(self.config, standing.counters, self.clock)
+        siren = make_siren(self.config, standing.untold, self.clock)
+        self.line.wakes.append(threads.loop("siren", siren.step, limit=None))
+        standing.heartbeat = make_heartbeat(self.config, standing.outward, self.clock)
+        if standing.heartbeat is not None:
+            threads.loop("heartbeat", standing.heartbeat.step, limit=None)
+
+    def _start_calendar(self, stack: ExitStack) -> None:
+        calendar = self.standing.calendar = Calendar(self.config.settings.zone)
+        calendar.daily("prune", self._prune, hour=3, minute=30)
+        calendar.start(stack)
+        self.line.on_step.append(lambda _offset: calendar.replan(self.clock.now()))
 
     def _start_health(self, threads: Threads) -> None:
         settings, standing = self.config.settings.health, self.standing
@@ -234,7 +285,7 @@ class Daemon:
 
 def _clock(config: Config, clock_path: Path | None) -> Clock:
     if clock_path is None:
-        return SystemClock()
+        return SystemClock(config.settings.runtime.directory / "clock.json")
     if not is_loopback(config.settings.mqtt.host):
         raise ConfigError(
             [Problem(str(config.path), 0, 0, "mqtt.host", "accelerated time is for a broker on this machine only")]

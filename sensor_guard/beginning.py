@@ -32,8 +32,10 @@ def open_journal(path: Path, clock: Clock) -> tuple[Journal, Mended | None]:
         return open_or_mend(path, stamp=stamp, clock=clock.monotonic)
 
 
-def begin(core: Core, mended: Mended | None, now: Instant) -> None:
+def begin(core: Core, mended: Mended | None, now: Instant, *, clock_known: bool | None = None) -> None:
     """Put the engine where it was, or where it can be put; what the maintainer must know is an alarm of the box.
+
+    clock_known: see ``Core.restore``.
 
     Raises:
         JournalCorruptError: what is stored cannot be read: to be mended.
@@ -53,9 +55,9 @@ def begin(core: Core, mended: Mended | None, now: Instant) -> None:
             Fault("journal_damaged", active=False, at=now),
         ]
     if mended is None:
-        core.restore(now, blind_start=True)
+        core.restore(now, blind_start=True, clock_known=clock_known)
     else:
-        _begin_mended(core, mended, now)
+        _begin_mended(core, mended, now, clock_known)
     if core.counters.differences:
         faults += [
             Fault("replay_differed", active=True, at=now, detail=f"{core.counters.differences} differences"),
@@ -66,10 +68,10 @@ def begin(core: Core, mended: Mended | None, now: Instant) -> None:
         core.commit(core.turn(faults, now))
 
 
-def _begin_mended(core: Core, mended: Mended, now: Instant) -> None:
+def _begin_mended(core: Core, mended: Mended, now: Instant, clock_known: bool | None) -> None:
     if mended.salvaged.is_whole:
         try:
-            core.restore(now, blind_start=True)
+            core.restore(now, blind_start=True, clock_known=clock_known)
         except JournalCorruptError as error:
             log.warning("journal.not_restored", reason=str(error))
         else:

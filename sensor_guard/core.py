@@ -241,8 +241,10 @@ class Core:
     def faults(self) -> tuple[str, ...]:
         """Name the faults of the box that hold now."""
         gateway = self.engine.homes.get(GATEWAY)
-        watches = gateway.watches if gateway is not None else ()
-        return tuple(w.rule.rule_id for w in watches if w.is_met and gateway.is_faulty(w.rule.rule_id))
+        if gateway is None:
+            return ()
+        met = [watch.rule.rule_id for watch in gateway.watches if watch.is_met]
+        return tuple(rule_id for rule_id in met if gateway.is_faulty(rule_id))
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,20 @@ Metrics hold ids of rules and reasons only; never a home, a person or a number.
 import contextlib
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
 from typing import Any, cast
 
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class Counters:
     differences: int = 0  # between what the last start made of the journal's tail and what stood there
     damaged: str = ""  # the damaged journal that was set aside at the start, "" where it was sound
     loop_at: float = 0.0  # Clock.monotonic() of the loop's last turn
+    stalled: bool = False  # the journal refuses what should be stored
 
 
 def count(table: dict[str, int], word: str, by: int = 1) -> None:
@@ -139,19 +145,58 @@ def tell_systemd(address: str | None, text: str) -> None:
         out.sendall(text.encode())
 
 
+STUCK_AFTER = 60.0
+"""Seconds without a turn after which a loop counts as stuck, where nothing else is said of it."""
+
+
 class Heartbeats:
     """When each thread's loop last turned, so that a stuck one is noticed. In seconds of Clock.monotonic()."""
 
     def __init__(self) -> None:
         self._beats: dict[str, float] = {}
+        self._limits: dict[str, float] = {}
+        self._dead: list[str] = []
         self._lock = threading.Lock()
+
+    def allow(self, name: str, limit: float) -> None:
+        """Let one turn of this loop take so long: it may wait for somebody who does not answer."""
+        with self._lock:
+            self._limits[name] = limit
+
+    def died(self, name: str) -> None:
+        """This thread has ended and should not have: it counts as stuck from now on."""
+        with self._lock:
+            self._dead.append(name)
 
     def beat(self, name: str, now: float) -> None:
         """This loop has turned."""
         with self._lock:
             self._beats[name] = now
 
-    def stuck(self, now: float, limit: float = 60.0) -> list[str]:
-        """Name the loops that have not turned for ``limit`` seconds."""
+    def stuck(self, now: float, limit: float = STUCK_AFTER) -> list[str]:
+        """Name the loops that have not turned for ``limit`` seconds, or their own limit, and the dead ones."""
         with self._lock:
-            return [name for name, at in self._beats.items() if now - at > limit]
+            late = [name for name, at in self._beats.items() if now - at > self._limits.get(name, limit)]
+            return [*late, *(name for name in self._dead if name not in late)]
+
+
+def watch_threads(beats: Heartbeats) -> None:
+    """Let no thread die unseen: what ends one is logged, and the watchdog is not fed any more.
+
+    The main thread's own end is logged likewise; then the process ends with exit code 1 and systemd starts it anew.
+    """
+
+    def thread_died(arguments: threading.ExceptHookArgs) -> None:
+        name = arguments.thread.name if arguments.thread is not None else "?"
+        _log_death("thread.died", name, arguments.exc_value)
+        beats.died(name)
+
+    def process_died(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        _log_death("service.died", "main", error)
+
+    threading.excepthook = thread_died
+    sys.excepthook = process_died
+
+
+def _log_death(event: str, name: str, error: BaseException | None) -> None:
+    log.critical(event, thread=name, exc_info=error)

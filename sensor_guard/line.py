@@ -57,7 +57,7 @@ class Line:
         synchrony: whether the wall clock can be believed; always, where None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three are named at the call
         self,
         core: Core,
         standing: Standing,

@@ -15,13 +15,15 @@ import structlog
 
 from sensor_guard.clock import Clock
 from sensor_guard.config import Config, has_secret, read_secret
-from sensor_guard.health import Heartbeats
+from sensor_guard.config.secrets import HEARTBEAT_URL
+from sensor_guard.health import STUCK_AFTER, Counters, Heartbeats
 from sensor_guard.inbox import Inbox, Work
 from sensor_guard.journal import AlarmStep, Journal, JournalCorruptError, Reader
-from sensor_guard.model import DAY, Fault, Instant, NotificationState, Quarantined, Reading
+from sensor_guard.model import DAY, SECOND, Fault, Instant, NotificationState, Quarantined, Reading, Span
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics
 from sensor_guard.notify import NOTIFIERS
 from sensor_guard.notify.worker import SmsWorker
+from sensor_guard.outward import Command, Heartbeat, Siren, Untold
 from sensor_guard.pipe import PipeSubscriber
 from sensor_guard.sinks import SINKS
 from sensor_guard.sinks.mirror import DeadLetter, Mirror
@@ -38,13 +40,22 @@ class Threads:
     def __init__(self, stack: ExitStack, stopping: threading.Event, clock: Clock, beats: Heartbeats) -> None:
         self._stack, self._stopping, self._clock, self._beats = stack, stopping, clock, beats
 
-    def loop(self, name: str, step: Callable[[Instant], float]) -> Callable[[], None]:
-        """Loop ``step`` on a thread of its own until the daemon stops; give what wakes it early."""
+    def loop(
+        self, name: str, step: Callable[[Instant], float], *, limit: float | None = STUCK_AFTER
+    ) -> Callable[[], None]:
+        """Loop ``step`` on a thread of its own until the daemon stops; give what wakes it early.
+
+        limit: seconds that one step may take before the watchdog has the daemon restarted; None: as long as it likes,
+            for what waits for somebody outside and is of no use to an alarm's ordinary way.
+        """
         wake = threading.Event()
+        if limit is not None:
+            self._beats.allow(name, limit)
 
         def body() -> None:
             while not self._stopping.is_set():
-                self._beats.beat(name, self._clock.monotonic())
+                if limit is not None:
+                    self._beats.beat(name, self._clock.monotonic())
                 wake.clear()
                 try:
                     wait = step(self._clock.now()) / self._clock.factor
@@ -66,7 +77,13 @@ class Threads:
         return wake.set
 
     def serve(self, name: str, server: BaseServer) -> None:
-        """Let a server answer until the daemon stops."""
+        """Let a server answer until the daemon stops. It is watched: its loop turns twice a second, asked or not."""
+
+        def turned() -> None:
+            self._beats.beat(name, self._clock.monotonic())
+
+        # socketserver calls it once a turn, and has it do nothing.
+        server.service_actions = turned  # type: ignore[method-assign]
         threading.Thread(target=server.serve_forever, name=name, daemon=True).start()
         self._stack.callback(server.server_close)
         self._stack.callback(server.shutdown)
@@ -76,6 +93,35 @@ class Threads:
         for name, body in subscriber.start():
             threading.Thread(target=body, name=name, daemon=True).start()
         self._stack.callback(subscriber.stop)
+
+
+def patience(timeout: Span) -> float:
+    """Say how many seconds a step may take that calls somebody with this time-out: an outage restarts nothing.
+
+    Ten calls in one step are more than any part makes: a list of a few pages, a batch that is bisected.
+    """
+    return STUCK_AFTER + 10 * timeout / SECOND
+
+
+def make_untold(config: Config, counters: Counters, clock: Clock) -> Untold:
+    """Give what finds out whether a critical alarm is open that nobody has been told of."""
+    source = _JournalSource(config.settings.journal.path)
+    return Untold(source.untold, lambda: counters.stalled, monotonic=clock.monotonic)
+
+
+def make_siren(config: Config, untold: Untold, clock: Clock) -> Siren:
+    """Give what runs the operator's command; without one it only looks."""
+    hook = config.settings.health.hook
+    command = Command(hook.command, hook.timeout, hook.repeat_every) if hook is not None else None
+    return Siren(untold, command, monotonic=clock.monotonic)
+
+
+def make_heartbeat(config: Config, well: Callable[[], tuple[bool, Sequence[str]]], clock: Clock) -> Heartbeat | None:
+    """Give what calls the outside, None where nobody is to be called."""
+    settings = config.settings.health.heartbeat
+    if settings is None:
+        return None
+    return Heartbeat(lambda: read_secret(HEARTBEAT_URL), well, every=settings.every, monotonic=clock.monotonic)
 
 
 def make_subscriber(
@@ -140,7 +186,7 @@ def make_mirror(config: Config, journal: Journal, inbox: Inbox, now: Instant) ->
 
 
 class _JournalSource:
-    """The journal as the mirror sees it: a reader of its own, opened on the mirror's thread."""
+    """The journal as a worker sees it: a reader of its own, opened on the worker's thread."""
 
     def __init__(self, path: Path, inbox: Inbox) -> None:
         self._path, self._inbox = path, inbox
@@ -158,6 +204,9 @@ class _JournalSource:
             # Old rows are read here alone: the loop, which never meets them, ends for it and has the file mended.
             self._inbox.put(Work(tell))
             raise
+
+    def untold(self) -> list[str]:
+        return self._open().untold()
 
     def head(self) -> int:
         return self._open().head()

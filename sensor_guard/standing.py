@@ -12,7 +12,9 @@ from sensor_guard.inbox import Inbox
 from sensor_guard.model import GATEWAY, Drained, Response
 from sensor_guard.mqtt import Subscriber
 from sensor_guard.notify.worker import SmsWorker
+from sensor_guard.outward import Heartbeat, Untold
 from sensor_guard.pipe import PipeSubscriber
+from sensor_guard.schedule import Calendar
 from sensor_guard.sinks.mirror import Mirror
 
 # Any: JSON for the command line and for a scraper.
@@ -25,6 +27,10 @@ CANARY_LIMIT = 45.0
 NEXT_WITHIN = 120
 """Seconds after which the next word about our health is overdue: it comes every 30."""
 _UNANSWERED_LIMIT = 1_000  # open alarms that are looked through for it
+
+
+TOLD_OUTSIDE = frozenset({"broker_offline", "sms_offline", "disk_full", "homes_blind"})
+"""Faults of the box that somebody outside should know of: nobody is watched over, or nobody can be told."""
 
 
 @dataclass(slots=True)
@@ -40,6 +46,11 @@ class Standing:
     subscriber: Subscriber | PipeSubscriber | None = None
     worker: SmsWorker | None = None
     mirror: Mirror | None = None
+    untold: Untold | None = None
+    heartbeat: Heartbeat | None = None
+    calendar: Calendar | None = None
+    faults: tuple[str, ...] = ()
+    """Faults of the box that are open, as of the last turn."""
 
     def is_connected(self) -> bool:
         """Say whether the bulk connection to the broker is up."""
@@ -48,6 +59,13 @@ class Standing:
     def is_alive(self, now: float) -> bool:
         """Say whether every thread's loop turns; an outage of something outside is no reason to be restarted."""
         return not self._stuck(now)
+
+    def outward(self) -> tuple[bool, tuple[str, ...]]:
+        """Say whether every part moves, and what somebody outside should know of. On any thread."""
+        now = self.clock.monotonic()
+        alive = self.is_alive(now) and now - self.counters.loop_at < LOOP_LIMIT
+        untold = ("untold",) if self.untold is not None and self.untold.words else ()
+        return alive, tuple(fault for fault in self.faults if fault in TOLD_OUTSIDE) + untold
 
     def take_all_again(self) -> None:
         """Readings were left in the broker for a while: say when all of them have come, as after an outage.
@@ -83,6 +101,8 @@ class Standing:
             status["replay_differences"] = self.counters.differences
         if self.counters.damaged:
             status["journal_set_aside"] = self.counters.damaged
+        status["clock"] = "known" if self.core.engine.clock_known else "not known: the hour of the day waits"
+        status["untold"] = list(self.untold.words) if self.untold is not None else []
         if self.worker is not None:
             channel = self.worker.status()
             status["sms"] = f"{channel.state}{f', {channel.reason}' if channel.reason else ''}"
@@ -123,6 +143,13 @@ class Standing:
             "readings_held": float(self.counters.readings_held),
             "replay_differences": float(self.counters.differences),
         }
+        if self.untold is not None:
+            gauges["untold_critical"] = float(len(self.untold.words))
+        if self.heartbeat is not None:
+            gauges["heartbeats_failed"] = float(self.heartbeat.failed_count)
+        if self.calendar is not None:
+            gauges["jobs_missed"] = float(self.calendar.missed_count)
+        gauges["clock_known"] = float(self.core.engine.clock_known)
         if self.subscriber is not None:
             gauges |= self.subscriber.gauges()
         if self.mirror is not None:
@@ -132,19 +159,20 @@ class Standing:
         return gauges
 
     def check(self) -> tuple[bool, Json]:
-        """Answer /healthz: well only while every loop turns, the journal takes all, and the broker is there.
+        """Answer /healthz: well only while every loop turns, the journal takes all, the broker is there, all are told.
 
         On any thread.
         """
         now = self.clock.monotonic()
         stuck, turning, connected = self._stuck(now), now - self.counters.loop_at < LOOP_LIMIT, self.is_connected()
-        journal = self._journal()
-        return turning and connected and not stuck and journal == "ok", {
+        journal, untold = self._journal(), len(self.untold.words) if self.untold is not None else 0
+        return turning and connected and not stuck and journal == "ok" and not untold, {
             "loop": turning,
             "journal": journal,
             "stuck": stuck,
             "connected": connected,
             "drained": self.core.engine.drained,
+            "untold": untold,
         }
 
     def _journal(self) -> str:
@@ -162,4 +190,6 @@ class Standing:
         is_held = self.core.is_refused or self.counters.readings_held
         if age is not None and age > CANARY_LIMIT and not is_held:
             stuck = [*stuck, "canary"]
+        if self.calendar is not None and not self.calendar.healthy():
+            stuck = [*stuck, "calendar"]
         return stuck

@@ -217,20 +217,25 @@ def status(config: ConfigPath = None, as_json: AsJson = False) -> None:
     loaded = load_config(config)
     answer = request(loaded, "status")
     faults = [a for a in request(loaded, "alarms", home=GATEWAY)["alarms"] if a["condition"] == "true"]
+    untold = answer.get("untold", [])
     if as_json:
         say_json({**answer, "faults": [fault["rule_id"] for fault in faults]})
     else:
         if not answer.get("running"):
             typer.echo("现在无人看护 NOBODY IS WATCHING: the daemon does not run.")
         for key, value in answer.items():
+            if key == "untold":
+                continue
             text = when(value, loaded) if key.endswith("_at") else value
             if isinstance(value, dict):
                 text = ", ".join(f"{number} {word}" for word, number in value.items() if number) or "none under way"
             typer.echo(f"{key.replace('_', ' ')}: {text}")
+        for word in untold:
+            typer.echo(f"无人知晓 UNTOLD: {word}: nobody could be told of it")
         for fault in faults:
             name = loaded.name(fault["rule_id"], loaded.settings.language)
             typer.echo(f"FAULT since {when(fault['raised_at'], loaded)}: {name} {fault['evidence']['detail']}")
-    if faults or not answer.get("running"):
+    if faults or untold or not answer.get("running"):
         raise typer.Exit(int(Exit.FAULTS))
 
 

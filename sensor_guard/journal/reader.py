@@ -130,6 +130,19 @@ class Reader:
         )
         return self.alarm(found[0][0]) if found else None
 
+    def untold(self, *, limit: int = 100) -> list[str]:
+        """Give critical alarms that nobody has answered and whose newest texts nobody has taken, by their ids."""
+        rows = self._rows(
+            "SELECT a.alarm_id FROM alarms AS a WHERE a.closed_at IS NULL AND a.response = 'unanswered'"
+            " AND a.severity = 'critical' AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.alarm_id = a.alarm_id"
+            " AND o.kind IN ('alarm', 'reminder') AND o.state NOT IN ('accepted', 'delivered', 'cancelled')"
+            " AND o.created_at > coalesce((SELECT max(t.created_at) FROM outbox AS t WHERE t.alarm_id = a.alarm_id"
+            " AND t.kind IN ('alarm', 'reminder') AND t.state IN ('accepted', 'delivered')), -1 << 62))"
+            " ORDER BY a.raised_at LIMIT ?",
+            (limit,),
+        )
+        return [row[0] for row in rows]
+
     def told_by_digest(self, code: str) -> list[tuple[str, str]] | None:
         """Give (alarm_id, code) of the open alarms that the digest with this code told, each once.
 
