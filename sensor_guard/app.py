@@ -222,7 +222,7 @@ class Daemon:
 
     def _start_outward(self, threads: Threads) -> None:
         standing = self.standing
-        standing.untold = make_untold(self.config, standing.counters, self.clock)
+        standing.untold = make_untold(self.config, standing.counters, self.clock, self.inbox)
         siren = make_siren(self.config, standing.untold, self.clock)
         self.line.wakes.append(threads.loop("siren", siren.step, limit=None))
         standing.heartbeat = make_heartbeat(self.config, standing.outward, self.clock)

@@ -41,7 +41,6 @@ class Counters:
     differences: int = 0  # between what the last start made of the journal's tail and what stood there
     damaged: str = ""  # the damaged journal that was set aside at the start, "" where it was sound
     loop_at: float = 0.0  # Clock.monotonic() of the loop's last turn
-    stalled: bool = False  # the journal refuses what should be stored
 
 
 def count(table: dict[str, int], word: str, by: int = 1) -> None:
@@ -141,6 +140,7 @@ def tell_systemd(address: str | None, text: str) -> None:
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out, contextlib.suppress(OSError):
+        out.settimeout(1.0)  # a service manager that does not read must not hold up the loop
         out.connect("\0" + address[1:] if address.startswith("@") else address)
         out.sendall(text.encode())
 

@@ -103,10 +103,10 @@ def patience(timeout: Span) -> float:
     return STUCK_AFTER + 10 * timeout / SECOND
 
 
-def make_untold(config: Config, counters: Counters, clock: Clock) -> Untold:
+def make_untold(config: Config, counters: Counters, clock: Clock, inbox: Inbox) -> Untold:
     """Give what finds out whether a critical alarm is open that nobody has been told of."""
-    source = _JournalSource(config.settings.journal.path)
-    return Untold(source.untold, lambda: counters.stalled, monotonic=clock.monotonic)
+    source = _JournalSource(config.settings.journal.path, inbox)
+    return Untold(source.untold, lambda: bool(counters.stalled), monotonic=clock.monotonic)
 
 
 def make_siren(config: Config, untold: Untold, clock: Clock) -> Siren:

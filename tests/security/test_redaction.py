@@ -49,8 +49,11 @@ def test_nothing_gets_through_by_name_or_by_its_looks(written, fields):
 
 
 def test_a_traceback_is_kept_and_its_text_is_cleaned(written):
-    try:
+    def fails():
         raise RuntimeError(f"no route to {PHONE}")
+
+    try:
+        fails()
     except RuntimeError:
         structlog.get_logger().exception("thread.failed")
     assert "RuntimeError" in written.getvalue()
