@@ -1,10 +1,11 @@
-"""The real daemon, its wall clock set under its feet, stopped and continued. A hold of seconds, real seconds."""
+"""The real daemon, its wall clock set under its feet, stopped and continued. The shortest hold there is, in real time."""
 
 import os
 import signal
 import subprocess
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -14,7 +15,8 @@ from simulators.roster import SensorRow
 from tests.e2e.daemon import Daemon
 from tests.fakes.broker import Broker
 
-HOLD = 12
+HOLD = 60
+"""The shortest hold that a rule may have, in seconds."""
 RULES = f"""\
 rules:
   - id: electricity_low
@@ -25,6 +27,8 @@ rules:
     message: {{zh: "{{home}} 用电低已{{held}}", en: "{{home}}: electricity low for {{held}}"}}
 """
 TWO_HOURS, THIRTY_DAYS = 7_200_000, 2_592_000_000
+
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +102,21 @@ def box(tmp_path, shim):
             made.process.wait(10)
 
 
-@pytest.mark.parametrize("offset", [TWO_HOURS, -TWO_HOURS, THIRTY_DAYS, -THIRTY_DAYS])
-def test_the_hold_of_the_real_daemon_is_as_long_as_it_was(box, offset):
+def test_the_hold_of_the_real_daemon_is_as_long_as_it_was(box):
+    """Two hours ahead, two behind, a month ahead, a month behind, and right again, one after the other in one hold."""
     with Meter(box.mqtt_port) as meter:
         box.until(lambda: box.status().get("messages", 0) >= 4)
-        box.set_by(offset)
-        box.until(lambda: box.events("clock.stepped"))
-        box.until(box.lows)
+        steps = [TWO_HOURS, -TWO_HOURS, THIRTY_DAYS, -THIRTY_DAYS, 0]
+        for count, offset in enumerate(steps, 1):
+            box.set_by(offset)
+            box.until(lambda count=count: len(box.events("clock.stepped")) == count)
+        assert box.lows() == []
+        box.until(box.lows, 2 * HOLD)
         took = time.monotonic() - meter.began
-    assert abs(box.events("clock.stepped")[0]["offset_ms"] - offset) < 2_000
-    assert HOLD <= took < HOLD + 60
+    told = [row["offset_ms"] for row in box.events("clock.stepped")]
+    wanted = [after - before for before, after in pairwise([0, *steps])]
+    assert all(abs(one - other) < 2_000 for one, other in zip(told, wanted, strict=True)), told
+    assert HOLD <= took < 2 * HOLD
     (alarm,) = box.lows()
     assert HOLD * 1_000 <= alarm["evidence"]["observed_for"] < HOLD * 1_000 + 1_000
     assert box.stop() == 0
@@ -117,11 +126,11 @@ def test_stopped_and_continued_the_daemon_decides_once_and_calls_nobody_silent(b
     with Meter(box.mqtt_port):
         box.until(lambda: box.status().get("messages", 0) >= 4)
         os.kill(box.process.pid, signal.SIGSTOP)
-        end = time.monotonic() + HOLD + 3
+        end = time.monotonic() + 15
         while time.monotonic() < end:
             threading.Event().wait(0.2)
         os.kill(box.process.pid, signal.SIGCONT)
         box.until(lambda: box.events("loop.paused"))
-        box.until(box.lows)
+        box.until(box.lows, 2 * HOLD)
     assert [alarm["rule_id"] for alarm in box.alarms()] == ["electricity_low"]
     assert box.stop() == 0
