@@ -17,9 +17,7 @@ PHONE, NAME, LABEL = "+8613812345678", "金丝雀王芳", "金丝雀路7号301"
 INFLUX_TOKEN, MQTT_PASSWORD = "canary-influx-0c1d2e3f4a5b", "canary-mqtt-77aa88bb"
 HEARTBEAT = "http://127.0.0.1:9/ping/c0ffee00-cafe-4242-8888-feedcafe4242"
 CANARIES = [PHONE[1:], PHONE[3:], NAME, LABEL, AUTH_TOKEN, INFLUX_TOKEN, MQTT_PASSWORD, "feedcafe4242", "13812345"]
-ECHO = json.dumps(
-    {"code": 21211, "message": f"The 'To' number {PHONE} of {NAME} is wrong, token {AUTH_TOKEN}"}
-).encode()
+ECHO = json.dumps({"code": 21211, "message": f"The number {PHONE} of {NAME} is wrong, token {AUTH_TOKEN}"}).encode()
 ECHOES = [
     Fault(status=400, body=ECHO, headers={"Content-Type": "application/json"}),
     Fault(status=500, body=ECHO),

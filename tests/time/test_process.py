@@ -1,4 +1,4 @@
-"""The real daemon, its wall clock set under its feet, stopped and continued. The shortest hold there is, in real time."""
+"""The real daemon, its wall clock set under its feet, stopped and continued. The shortest hold, in real time."""
 
 import os
 import signal
