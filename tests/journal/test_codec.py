@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sensor_guard.journal.codec import CodecError, decode, decode_evidence, encode, encode_evidence, storable
 from sensor_guard.model import (
+    ClockKnown,
     ClockStepped,
     Command,
     DeliveryReport,
@@ -77,6 +78,7 @@ EXAMPLES = [
     Drained(T0),
     Fault("disk_full", active=True, at=T0),
     ClockStepped(T0, -7_200_000),
+    ClockKnown(T0, known=False),
     PlanChanged("abc", T0),
 ]
 
