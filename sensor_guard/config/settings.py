@@ -49,7 +49,7 @@ def _url(value: object) -> str:
 
 
 def _protocol(value: object) -> str:
-    if value in {5, "5"} and not isinstance(value, bool):
+    if isinstance(value, (int, str)) and not isinstance(value, bool) and value in {5, "5"}:
         return "5"
     if value == "3.1.1":
         return "3.1.1"

@@ -78,13 +78,18 @@ def read_table(
                 return
             spots = {name: place + 1 for name, place in places.items()}
             empty = dict.fromkeys((column.name for column in columns), "")
+            names = {place: name for name, place in places.items()}
+            # Cells of a column without a name are nobody's; that they are empty is checked below.
+            wanted = [names.get(place, "") for place in range(len(header))]
+            file = str(path)
             for number, cells in enumerate(reader, start=2):
-                if any(map(str.strip, cells)):
-                    spot = Spot(str(path), number, spots)
-                    row = {name: cells[place].strip() for name, place in places.items() if place < len(cells)}
-                    if len(cells) > len(header) or not "".join(cells).isprintable():
+                text = "".join(cells)
+                if text and not text.isspace():
+                    spot = Spot(file, number, spots)
+                    row = empty | dict(zip(wanted, map(str.strip, cells), strict=False))
+                    if len(cells) > len(header) or not text.isprintable():
                         _check_cells(cells, row, len(header), spot, problems)
-                    yield empty | row, spot
+                    yield row, spot
         except csv.Error as error:
             place = f"near row {number + 1}"
             message = f'{place}: a quotation mark does not fit ({error}); write " inside a text as "", close every one'
@@ -99,6 +104,7 @@ def _check_cells(cells: list[str], row: dict[str, str], width: int, spot: Spot, 
     if any(cell.strip() for cell in cells[width:]):
         message = "more cells than the first row has; a text that contains the separator needs quotes around it"
         problems.append(Problem(spot.file, spot.line, width + 1, "", message))
+    row.pop("", None)
     for name, text in row.items():
         strange = strange_character(text) or ("a line break" if "\n" in text else None)
         if strange:
