@@ -6,6 +6,8 @@ Same plan, same text, same hash. Ladders are many homes' alike: they are written
 import hashlib
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -17,6 +19,21 @@ from sensor_guard.model import Severity
 
 FORM = 1
 """Number of the form of the text. A change of the form takes the next number and keeps reading the old ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPlan:
+    """A plan with its name; ``text`` gives its canonical text, which may be long and is mostly not wanted."""
+
+    plan: Plan
+    plan_hash: str
+    text: Callable[[], str]
+
+    @classmethod
+    def of(cls, plan: Plan) -> "WrittenPlan":
+        """Write a plan."""
+        text = plan_to_text(plan)
+        return cls(plan, text_hash(text), lambda: text)
 
 
 def plan_to_text(plan: Plan) -> str:
@@ -37,7 +54,7 @@ def plan_to_text(plan: Plan) -> str:
         "form": FORM,
         "lateness": plan.lateness,
         "zone": plan.zone_name,
-        "rules": [_rule_row(rule) for rule in plan.rules],
+        "rules": [rule_row(rule) for rule in plan.rules],
         "homes": homes,
         "ladders": [
             [[[step.after, list(step.recipient_ids)] for step in x.steps], x.repeat_every, x.remind_unclosed]
@@ -133,7 +150,8 @@ class _PlanRow(_Row):
     ladders: list[tuple[list[tuple[int, list[str]]], int, int]]
 
 
-def _rule_row(rule: Rule) -> dict[str, object]:
+def rule_row(rule: Rule) -> dict[str, object]:
+    """Write a rule as plain data."""
     condition = rule.condition
     return {
         "id": rule.rule_id,
@@ -153,6 +171,15 @@ def _rule_row(rule: Rule) -> dict[str, object]:
         "names": rule.names,
         "messages": rule.messages,
     }
+
+
+def rule_from_row(row: object) -> Rule:
+    """Read a rule that ``rule_row`` wrote.
+
+    Raises:
+        ValueError: not such a row.
+    """
+    return _rule(_RuleRow.model_validate_json(json.dumps(row)))
 
 
 def _rule(row: _RuleRow) -> Rule:

@@ -297,13 +297,18 @@ class HomesBuilder:
         if wrong:
             self.problems.append(spot.problem("topic", wrong))
             return
-        topic = topic or f"guard/{home.site_id}/{home.home_id}/{sensor.sensor_id}"
+        topic = topic or own_topic(home.site_id, home.home_id, sensor.sensor_id)
         entry = TopicEntry(home.site_id, home.home_id, sensor.sensor_id, sensor.kind, sys.intern(convention))
         known = self._topics.setdefault(topic, (entry, spot))
         if known[1] is not spot:
             owner = f"{known[0].home_id}/{known[0].sensor_id}"
             message = f"{topic} is the topic of {owner} already, in {known[1]}; every sensor has a topic of its own"
             self.problems.append(spot.problem("topic", message))
+
+
+def own_topic(site_id: str, home_id: str, sensor_id: str) -> str:
+    """Give the topic of a sensor for which the files name none."""
+    return f"guard/{site_id}/{home_id}/{sensor_id}"
 
 
 def _read_yaml_homes(path: Path, builder: HomesBuilder) -> None:

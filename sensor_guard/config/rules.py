@@ -80,7 +80,7 @@ def load_rules(paths: Iterable[Path]) -> RuleBook:
 def read_rules(paths: Iterable[Path], problems: list[Problem]) -> RuleBook:
     """Read rule files, or folders of them; what is wrong goes to ``problems``, what is right is given."""
     reader = _Reader(problems)
-    files = [file for path in paths for file in _files(path, problems)]
+    files = [file for path in paths for file in rule_files(path, problems)]
     documents: list[Document] = []
     for file in files:
         document = read_yaml(file, problems)
@@ -343,7 +343,7 @@ def _hold_makes_sense(condition: Condition, when: When, tell: Tell) -> bool:
     return fine
 
 
-def _files(path: Path, problems: list[Problem]) -> list[Path]:
+def rule_files(path: Path, problems: list[Problem]) -> list[Path]:
     """List the rule files of a folder, in the order of their names; a file is itself."""
     if not path.is_dir():
         if path.suffix.lower() in {".yaml", ".yml"} or not path.exists():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sensor_guard.config import ConfigError, Expected, GivenAway, GivenReading, load_rules, message_of, name_of
+from sensor_guard.config import Expected, GivenAway, GivenReading, load_rules, message_of, name_of
 from sensor_guard.engine.plan import Condition, Form, Sensor
+from sensor_guard.errors import ConfigError
 from sensor_guard.model import DAY, HOUR, MINUTE, Severity
 
 RULE = """rules:

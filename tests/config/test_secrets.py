@@ -2,7 +2,8 @@
 
 import pytest
 
-from sensor_guard.config import ConfigError, has_secret, needed_secrets, read_secret, service_environment
+from sensor_guard.config import has_secret, needed_secrets, read_secret, service_environment
+from sensor_guard.errors import ConfigError
 
 
 def test_systemd_credential_comes_before_file_and_variable(tmp_path):
