@@ -6,20 +6,19 @@ it as it likes. What may be acknowledged, sent and answered is handed back only 
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from sensor_guard.clock import NOT_BEFORE, STEP_LIMIT
-from sensor_guard.config import plan_from_text, plan_to_text, text_hash
+from sensor_guard.config import WrittenPlan, plan_from_text
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Plan
 from sensor_guard.errors import SensorGuardError
 from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
-from sensor_guard.inbox import Event, Probe, Request, Work
+from sensor_guard.inbox import Event, NewPlan, Probe, Request, Work
 from sensor_guard.journal import FOLDING, Batch, Folding, HomeState, Journal, JournalCorruptError
 from sensor_guard.model import (
     DEVICE_TIME,
@@ -30,7 +29,6 @@ from sensor_guard.model import (
     ClockStepped,
     Command,
     DeliveryReport,
-    Effects,
     Input,
     Instant,
     LinkLost,
@@ -44,6 +42,7 @@ from sensor_guard.model import (
     Span,
 )
 from sensor_guard.revive import revive
+from sensor_guard.turn import MessageReader, Turn
 
 CHECKPOINT_SLICE = 200
 """Homes whose state is written with one batch: about 600 kB, some 10 ms."""
@@ -71,42 +70,13 @@ _STEPS = {
 log = structlog.get_logger(__name__)
 
 
-class MessageReader(Protocol):
-    """What a turn asks of the decoders."""
-
-    def route(self, message: Message) -> list[Reading] | Quarantined:
-        """Read a message, or say why it cannot be read."""
-        ...
-
-
-@dataclass(slots=True)
-class Turn:
-    """One batch on its way. Kept by the loop when the commit fails, and committed again without being fed again."""
-
-    events: Sequence[Event]
-    now: Instant
-    items: list[Message | Input] = field(default_factory=list)
-    readings_of: dict[int, list[Reading]] = field(default_factory=dict)  # place in items -> readings
-    quarantined: list[Quarantined] = field(default_factory=list)
-    stored: list[tuple[int, Input]] = field(default_factory=list)  # what of it was new, with its seq
-    effects: Effects | None = None
-    leased: list[Notification] = field(default_factory=list)
-    marked: list[str] = field(default_factory=list)  # texts that went out unstored and are in the outbox now
-    answers: list[tuple[Callable[[object], None], object]] = field(default_factory=list)
-    commit_ms: float = 0.0
-
-    def messages(self) -> list[Message]:
-        """Give the messages that may be acknowledged to the broker once the turn is committed."""
-        return [event for event in self.events if isinstance(event, Message)]
-
-
 class Core:
     """Journal and engine together. All methods are for the one thread that owns the journal."""
 
     def __init__(
         self,
         journal: Journal,
-        plan: Plan,
+        plan: Plan | WrittenPlan,
         reader: MessageReader,
         *,
         channel: str = "",
@@ -122,9 +92,7 @@ class Core:
         """Texts that went out while the disk took nothing, by id; each is taken out once the outbox has it."""
         self._reader = reader
         self._folding = folding
-        self._plan = plan
-        self._plan_text = plan_to_text(plan)
-        self._plan_hash = text_hash(self._plan_text)
+        self._written = self._coming = plan if isinstance(plan, WrittenPlan) else WrittenPlan.of(plan)
         self._texts_wait = True
         self._warned: set[str] = set()  # topics told in this hour
         self._warned_hour = 0
@@ -174,7 +142,7 @@ class Core:
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
         if not settle:
             return differences
-        self.use_plan(self._plan, now)
+        self.use_plan(self._written, now)
         for report in self.journal.ambiguous_at_start(now):
             self.commit(self.turn([report], now))
         return differences
@@ -185,7 +153,7 @@ class Core:
         newest = reader.readings_after(max(0, reader.head() - GAP_READINGS), GAP_READINGS)
         # All of them take a second for 50,000 homes, and a start is not to be held up: there, each begins anew.
         last = reader.last_readings() if len(self.engine.homes) <= GAP_HOMES else []
-        self.gaps.restore((reading for _, reading in newest), last, until, self._plan.lateness)
+        self.gaps.restore((reading for _, reading in newest), last, until, self._written.plan.lateness)
         if self.has_fault(FAULT):
             self.gaps.remember(now)
 
@@ -203,31 +171,32 @@ class Core:
         if found_again:
             self.commit(self.turn([ClockKnown(now, known=True)], now))
 
-    def use_plan(self, plan: Plan, now: Instant) -> bool:
-        """Put a configuration in force; False if it is in force already. Every home's state is written with it."""
-        text = plan_to_text(plan)
-        plan_hash = text_hash(text)
-        self._plan, self._plan_text, self._plan_hash = plan, text, plan_hash
-        if plan_hash == self.engine.plan_hash:
+    def use_plan(self, plan: WrittenPlan, now: Instant) -> bool:
+        """Put a configuration in force at once; False if it is in force already."""
+        self._written = plan
+        if plan.plan_hash == self.engine.plan_hash:
             return False
-        with self.journal.batch(now) as batch:
-            self.save_plan(batch)
-            seq = batch.append_event(PlanChanged(plan_hash, now))
-            batch.record(self.engine.feed([(seq, PlanChanged(plan_hash, now))], now))
-            self.save_all(batch)
-        self.gaps.keep({(home.home_id, sensor.sensor_id) for home in plan.homes for sensor in home.sensors})
-        log.info("plan.changed", plan_hash=plan_hash[:12], homes=len(plan.homes), rules=len(plan.rules))
+        self.commit(self.turn([NewPlan(plan)], now))
         return True
+
+    def read_with(self, reader: MessageReader) -> None:
+        """Read messages with this from the next turn on."""
+        self._reader = reader
 
     def save_plan(self, batch: Batch) -> str:
         """Keep the files' configuration with this batch; its hash."""
-        batch.save_plan(self._plan_hash, self._plan_text)
-        return self._plan_hash
+        batch.save_plan(self._written.plan_hash, self._written.text())
+        return self._written.plan_hash
+
+    def has_told(self, fault_id: str) -> bool:
+        """Say whether the box itself has this fault and its alarm is open."""
+        return self.has_fault(fault_id) and self.engine.homes[GATEWAY].cases.open_alarm(fault_id) is not None
 
     def plan_of(self, plan_hash: str) -> Plan:
-        """Give a configuration that was in force, by its hash."""
-        if plan_hash == self._plan_hash:
-            return self._plan
+        """Give a configuration that is or was in force, or is on its way, by its hash."""
+        for written in (self._written, self._coming):
+            if plan_hash == written.plan_hash:
+                return written.plan
         stored = self.journal.plan(plan_hash)
         if stored is None:
             raise JournalCorruptError(self.journal.path, f"the configuration {plan_hash} is missing")
@@ -262,9 +231,12 @@ class Core:
                     continue
                 turn.readings_of[len(turn.items)] = read
                 turn.items.append(item)
+            elif isinstance(item, NewPlan):
+                turn.plan, self._coming = item, item.written
+                turn.items.append(PlanChanged(item.written.plan_hash, now))
             elif not isinstance(item, (Work, Probe)) and not callable(item):
                 turn.items.append(item)
-        turn.items.extend(self.gaps.settle(now, self._plan.lateness))
+        turn.items.extend(self.gaps.settle(now, self._written.plan.lateness))
         return turn
 
     def _warn_of(self, message: Quarantined) -> None:
@@ -317,6 +289,9 @@ class Core:
         return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
 
     def _write(self, batch: Batch, turn: Turn, room: int, *, critical_only: bool) -> None:
+        if turn.plan is not None:
+            self._written = turn.plan.written
+            batch.save_plan(self._written.plan_hash, self._written.text())
         numbered = turn.stored = self._append(batch, turn)
         batch.quarantine(turn.quarantined)
         if turn.effects is None:
@@ -337,6 +312,10 @@ class Core:
         if any(isinstance(item, ClockStepped) for item in turn.items):
             # Rows from before the step and rows from after it do not mix.
             self.save_all(batch, only=set(self.engine.homes) | self.engine.dirty)
+        elif turn.plan is not None:
+            # Nor do rows of homes that it concerns. The others' are the same under either.
+            self._cycle = sorted(self.engine.dirty | set(self._checkpoint_left or ()))
+            self.save_all(batch, only=set(self._cycle))
         else:
             self._checkpoint(batch, turn.now)
 
@@ -399,6 +378,18 @@ class Core:
                 count(counters.notifications, item.state)
             elif isinstance(item, Command):
                 counters.commands += 1
+        if turn.plan is not None:
+            plan = turn.plan.written.plan
+            self._checkpoint_at = turn.now
+            self.gaps.keep({(home.home_id, sensor.sensor_id) for home in plan.homes for sensor in home.sensors})
+            log.info(
+                "plan.changed",
+                plan_hash=turn.plan.written.plan_hash[:12],
+                homes=len(plan.homes),
+                rules=len(plan.rules),
+                changed=len(self._cycle),
+            )
+            turn.plan.taken()
         refused = dict(effects.refused)
         for event in turn.events:
             if isinstance(event, Request):

@@ -9,10 +9,11 @@ the same ids. The copy is thrown away then; nothing of it is ever stored.
 import json
 from collections.abc import Iterable, Sequence
 
-from sensor_guard.core import Core, Turn
+from sensor_guard.core import Core
 from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.model import GATEWAY, Command, DeliveryReport, Effects, Input, Instant, Message, Notification, Reading
+from sensor_guard.turn import Turn
 
 _FIRST_NUMBER = 1 << 50
 """Beyond every number of the journal; within the copy only their order counts."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sensor_guard.config import WrittenPlan
 from sensor_guard.model import (
     ClockKnown,
     ClockStepped,
@@ -22,7 +23,6 @@ from sensor_guard.model import (
     LinkLost,
     LinkUp,
     Message,
-    PlanChanged,
 )
 
 BATCH_LIMIT = 500
@@ -37,6 +37,17 @@ BEST_EFFORT_LIMIT = 10_000
 
 
 @dataclass(slots=True)
+class NewPlan:
+    """Another configuration, to be put in force: in the journal it is a PlanChanged.
+
+    ``taken`` is called on the engine's thread when it is on disk: the other parts follow.
+    """
+
+    written: WrittenPlan
+    taken: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
 class Request:
     """An input that somebody waits for: ``reply`` is called on the engine's thread after the commit.
 
@@ -44,7 +55,7 @@ class Request:
     ``reply`` gets None when the input was taken, else the text of the refusal; for a question, its answer.
     """
 
-    event: Input | Callable[[], object]
+    event: Input | NewPlan | Callable[[], object]
     reply: Callable[[object], None]
 
 
@@ -80,12 +91,12 @@ Event: TypeAlias = (
     | Fault
     | ClockStepped
     | ClockKnown
-    | PlanChanged
+    | NewPlan
     | Work
     | Probe
 )
 """What may be put."""
-_SMALL = (Probe, Request, Command, DeliveryReport, Fault, Work)
+_SMALL = (Probe, Request, Command, DeliveryReport, Fault, NewPlan, Work)
 """What is no reading, and says nothing of where the readings stand."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from sensor_guard.clock import Clock, Synchrony
-from sensor_guard.core import Core, Turn
+from sensor_guard.core import Core
 from sensor_guard.inbox import Event
 from sensor_guard.journal import JournalFullError, JournalUnavailableError
 from sensor_guard.model import (
@@ -28,6 +28,7 @@ from sensor_guard.notify.backup import OFFER_LIMIT
 from sensor_guard.room import Room
 from sensor_guard.stall import Stall
 from sensor_guard.standing import Standing
+from sensor_guard.turn import Turn
 
 WAIT_LIMIT = 1.0
 """Seconds that the loop sleeps at most, so that a step of the clock is noticed within one."""

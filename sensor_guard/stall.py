@@ -14,13 +14,14 @@ from dataclasses import replace
 import structlog
 
 from sensor_guard.clock import Clock
-from sensor_guard.core import Core, Turn, ask
+from sensor_guard.core import Core, ask
 from sensor_guard.errors import JournalError
 from sensor_guard.foresight import Foresight
 from sensor_guard.inbox import Event, Request
 from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.model import ClockStepped, Fault, Instant, LinkLost, Notification, NotificationState, Severity
 from sensor_guard.standing import Standing
+from sensor_guard.turn import Turn
 
 UNSTORED_AFTER = 10.0
 """Seconds without a commit after which urgent texts go out though they are not on disk."""

@@ -328,14 +328,18 @@ class Engine:
     def _plan_changed(self, seq: int, item: Input, effects: Effects) -> None:
         assert isinstance(item, PlanChanged)
         effects.changed = True
+        before = self.plan
         self.use_plan(item.plan_hash)
+        same_rules = before.rules == self.plan.rules and before.zone_name == self.plan.zone_name
         names = set()
         for home_plan in self.plan.homes:
             names.add(home_plan.home_id)
             if seq <= self.upto.get(home_plan.home_id, 0):
                 continue
-            shapes = self.shapes_for(home_plan)
             home = self.homes.get(home_plan.home_id)
+            if same_rules and home is not None and home.plan == home_plan:
+                continue  # of ten thousand homes a change mostly concerns a few
+            shapes = self.shapes_for(home_plan)
             if home is None:
                 home = Home(home_plan, shapes, self.plan.zone, item.at)
                 elsewhen.know_clock(home, self.clock_known, self.now, effects)

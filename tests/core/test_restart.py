@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensor_guard import core as core_module
+from sensor_guard.config import WrittenPlan
 from sensor_guard.errors import JournalError
 from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.model import AlarmOutcome, ClockStepped, Command, CommandKind, NotificationState
@@ -188,8 +189,8 @@ def test_another_configuration_keeps_open_alarms_and_half_filled_holds(box):
     for n in range(0, 11 * 60, 30):
         box.says(f"{n + 2}m", "h1/power_w", 3)
 
-    assert box.core.use_plan(plan("h1", "h2"), at("11h"))
-    assert not box.core.use_plan(plan("h1", "h2"), at("11h"))
+    assert box.core.use_plan(WrittenPlan.of(plan("h1", "h2")), at("11h"))
+    assert not box.core.use_plan(WrittenPlan.of(plan("h1", "h2")), at("11h"))
     for n in range(11 * 60, 13 * 60, 30):
         box.says(f"{n + 2}m", "h1/power_w", 3)
 

@@ -204,7 +204,7 @@ def disk(box):
 def test_a_turn_whose_commit_failed_is_committed_again_as_it_was(box, tmp_path):
     smooth = Box(tmp_path / "smooth.db", plan())
     smooth.core.commit(busy_turn(smooth), room=9)
-    before = disk(box)
+    before, batches = disk(box), box.core.counters.batches
     fed = box.core.engine.feed
     feeds = []
     box.core.engine.feed = lambda inputs, now: feeds.append(now) or fed(inputs, now)
@@ -222,7 +222,7 @@ def test_a_turn_whose_commit_failed_is_committed_again_as_it_was(box, tmp_path):
     assert disk(box) == disk(smooth)
     assert [text.recipient_id for text in turn.leased] == ["worker1", "family1"]
     assert len(turn.answers) == 1
-    assert box.core.counters.batches == 1
+    assert box.core.counters.batches == batches + 1
     assert len(box.journal.reader.quarantined()) == 1
     smooth.off()
 
