@@ -9,8 +9,10 @@ every piece of state; queues with written limits between them; no locks in the c
 import gc
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TextIO
 
 import structlog
@@ -18,7 +20,7 @@ import structlog
 from sensor_guard import __version__
 from sensor_guard.beginning import begin, open_journal
 from sensor_guard.clock import AcceleratedClock, Clock, Synchrony, SystemClock
-from sensor_guard.config import Config, ServiceEnvironment, load, service_environment
+from sensor_guard.config import Config, LastGood, Loaded, ServiceEnvironment, load_for_service, service_environment
 from sensor_guard.config.settings import is_loopback
 from sensor_guard.control import ControlServer, Json
 from sensor_guard.core import Core
@@ -42,6 +44,7 @@ from sensor_guard.parts import (
     make_worker,
     patience,
 )
+from sensor_guard.reload import Reloader
 from sensor_guard.room import Room
 from sensor_guard.schedule import Calendar
 from sensor_guard.standing import Standing
@@ -50,6 +53,8 @@ ANSWER_WITHIN = 30.0
 """Seconds after which a person is told that the commit has not happened."""
 MEND_AGAIN = 3_600.0
 """Seconds after which a journal that is found damaged once more is mended without a restart of the process."""
+RELOAD_WITHIN = 240.0
+"""Likewise for a reload, which reads every file anew."""
 LINGER = 0.25
 """Seconds that a reading waits at most for company, so that a cheap disk is not written once per message."""
 
@@ -69,17 +74,23 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
         messages: lines of a capture instead of a broker.
 
     Raises:
-        ConfigError: the files are wrong.
+        ConfigError: the files are wrong, and there is no last good configuration to run on.
         AlreadyRunningError: another daemon holds the journal.
     """
     environment = service_environment()
-    config = load(path)
+    # Whatever is made until the daemon runs stays. To look through it for garbage over and over is a third of a start.
+    gc.disable()
+    hangups: SimpleQueue[None] = SimpleQueue()
+    # From the first moment: by default a SIGHUP is the end.
+    signal.signal(signal.SIGHUP, lambda *_: hangups.put(None))
+    loaded = load_for_service(path)
+    config = loaded.config
     configure_log(config.settings.log)
     clock = _clock(config, clock_path)
     mended_at: float | None = None
     while True:
         try:
-            return _run(config, clock, environment, messages)
+            return _run(loaded, clock, environment, messages, hangups)
         except JournalCorruptError as error:
             if isinstance(error, ForeignFileError) or not _may_mend(mended_at, clock.monotonic()):
                 raise
@@ -93,19 +104,32 @@ def _may_mend(last: float | None, now: float) -> bool:
     return last is None or now - last > MEND_AGAIN
 
 
-def _run(config: Config, clock: Clock, environment: ServiceEnvironment, messages: TextIO | None) -> int:
+def _run(
+    loaded: Loaded,
+    clock: Clock,
+    environment: ServiceEnvironment,
+    messages: TextIO | None,
+    hangups: SimpleQueue[None],
+) -> int:
     """Run on the journal as it is, or as it could be mended.
 
     Raises:
         JournalCorruptError: it was found damaged since.
     """
     with ExitStack() as stack:
-        journal, mended = open_journal(config.settings.journal.path, clock)
+        journal, mended = open_journal(loaded.config.settings.journal.path, clock)
         stack.callback(journal.close)
-        daemon = Daemon(config, journal, clock, environment, mended)
+        daemon = Daemon(loaded, journal, clock, environment, mended)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reloader.ask())
+        if not hangups.empty():
+            daemon.reloader.ask()
         daemon.start(stack, messages)
+        # What stands now stays: the collector need not look at it again after every few messages.
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
+        gc.enable()
         daemon.loop()
         log.info("service.stopping")
         tell_systemd(environment.notify_socket, "STOPPING=1")
@@ -118,13 +142,13 @@ class Daemon:
 
     def __init__(
         self,
-        config: Config,
+        loaded: Loaded,
         journal: Journal,
         clock: Clock,
         environment: ServiceEnvironment,
         mended: Mended | None = None,
     ) -> None:
-        self.config = config
+        self.config = config = loaded.config
         self.journal = journal
         self.clock = clock
         self.environment = environment
@@ -135,7 +159,7 @@ class Daemon:
         self.router = Router(config.topics, factor=clock.factor)
         counters = Counters()
         self.core = Core(
-            journal, config.plan, self.router, channel=config.settings.notifiers.order[0], counters=counters
+            journal, loaded.written, self.router, channel=config.settings.notifiers.order[0], counters=counters
         )
         self.standing = Standing(
             self.core, clock, self.inbox, counters, Heartbeats(), home_count=len(config.homes.entries)
@@ -153,7 +177,18 @@ class Daemon:
             synchrony=self.synchrony,
         )
         self.line.notices_pauses = True
-        self.operations = Operations(self.core, lambda: set(config.contacts.entries), self.standing.status)
+        self.operations = Operations(self.core, lambda: set(self.config.contacts.entries), self.standing.status)
+        self.reloader = Reloader(
+            loaded,
+            LastGood.beside(config.settings.journal.path),
+            self.core,
+            self.inbox,
+            clock=clock,
+            prepare=self._prepare,
+            resume=self._resume,
+            tell=lambda word: tell_systemd(environment.notify_socket, word),
+        )
+        self.standing.configuration = self.reloader.standing
         self._watchdog_fed_at = 0.0
         watch_threads(self.standing.beats)
 
@@ -164,6 +199,9 @@ class Daemon:
         config, journal, standing = self.config, self.journal, self.standing
         had_session = journal.last_now() is not None
         begin(self.core, self.mended, self.clock.now(), clock_known=self._clock_known())
+        fault = self.reloader.told_at_start(self.clock.now())
+        if fault is not None:
+            self.inbox.put(fault)
         threads = Threads(stack, self.stopping, self.clock, standing.beats)
         standing.worker = make_worker(config, journal, self.inbox, self.clock.now())
         self.line.wakes.append(threads.loop("sms", standing.worker.step, limit=self._sms_limit()))
@@ -183,10 +221,8 @@ class Daemon:
         if isinstance(standing.subscriber, Subscriber):
             standing.subscriber.report_by(standing.report)
         threads.subscribe(standing.subscriber)
-        # What stands now stays: the collector need not look at it again after every few messages.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
+        stack.callback(self.reloader.close)
+        threads.loop("reload", self.reloader.step, limit=RELOAD_WITHIN)
         tell_systemd(self.environment.notify_socket, "READY=1")
         log.info("service.started", version=__version__, homes=len(config.homes.entries))
 
@@ -246,6 +282,30 @@ class Daemon:
             return
         threads.serve("health", server)
 
+    # -- another configuration ------------------------------------------------------------------------------------
+
+    def _prepare(self, config: Config) -> Callable[[], None]:
+        """Make what follows a configuration, on the reloader's thread; what is given swaps it in, on the engine's."""
+        router = Router(config.topics, factor=self.clock.factor)
+
+        def taken() -> None:
+            self.config, self.router = config, router
+            self.core.read_with(router)
+            self.standing.home_count = len(config.homes.entries)
+            if self.standing.worker is not None:
+                self.standing.worker.use(config)
+            if isinstance(self.standing.subscriber, Subscriber):
+                self.standing.subscriber.follow(Topics(router.filters, router.urgent_topics))
+
+        return taken
+
+    def _resume(self) -> None:
+        """Take secrets and connections anew: whoever reloads may have put a new token beside the files."""
+        if self.standing.worker is not None:
+            self.standing.worker.resume()
+        if self.standing.mirror is not None:
+            self.standing.mirror.resume()
+
     # -- what people and the calendar ask for ---------------------------------------------------------------------
 
     def _prune(self) -> None:
@@ -269,15 +329,21 @@ class Daemon:
             return {"ok": True, "steps": None}
         done = threading.Event()
         answers: list[object] = []
+        within = ANSWER_WITHIN
 
         def reply(answer: object) -> None:
             answers.append(answer)
             done.set()
 
-        item = self.operations.prepare(request, uid, self.clock.now())
-        self.inbox.put(Request(item, reply), urgent=True)
-        if not done.wait(ANSWER_WITHIN):
-            return {"error": f"not committed within {ANSWER_WITHIN:g} s; see `sensor-guard status` and the log"}
+        item: object = None
+        if request.get("verb") == "reload":
+            within = RELOAD_WITHIN
+            self.reloader.ask(reply)
+        else:
+            item = self.operations.prepare(request, uid, self.clock.now())
+            self.inbox.put(Request(item, reply), urgent=True)
+        if not done.wait(within):
+            return {"error": f"not committed within {within:g} s; see `sensor-guard status` and the log"}
         if isinstance(item, Command):
             return {"ok": True, "command_id": item.command_id} if answers[0] is None else {"error": str(answers[0])}
         return answers[0] if isinstance(answers[0], dict) else {"error": str(answers[0])}

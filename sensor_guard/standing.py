@@ -1,5 +1,6 @@
 """How the daemon stands: what `status`, /healthz and /metrics say. Reads only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ class Standing:
     calendar: Calendar | None = None
     faults: tuple[str, ...] = ()
     """Faults of the box that are open, as of the last turn."""
+    configuration: Callable[[], Json] = dict
 
     def is_connected(self) -> bool:
         """Say whether the bulk connection to the broker is up."""
@@ -96,6 +98,7 @@ class Standing:
             "journal_mb": round(sizes.file_bytes / 1e6, 1),
             "quarantined": sizes.quarantined,
             "journal": self._journal(),
+            **self.configuration(),
         }
         if self.counters.differences:
             status["replay_differences"] = self.counters.differences

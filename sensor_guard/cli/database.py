@@ -26,7 +26,7 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy the journal, consistent, while the daemon runs."""
-    path = load_config(config).settings.journal.path
+    path = load_config(config, whole=True).settings.journal.path
     try:
         with Reader.open(path) as reader:
             reader.backup(target)
@@ -45,7 +45,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check the journal: the file itself, and that nothing in it is missing."""
-    path = load_config(config).settings.journal.path
+    path = load_config(config, whole=True).settings.journal.path
     try:
         with Reader.open(path) as reader:
             faults = reader.check(full=full)
@@ -98,7 +98,7 @@ def replay_refused(config: ConfigPath = None, as_json: AsJson = False) -> None:
 @app.command()
 def prune(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Remove what is older than config.yaml keeps; the daemon does so by itself every night."""
-    loaded = load_config(config)
+    loaded = load_config(config, whole=True)
     settings = loaded.settings.journal
     try:
         with Journal.open(settings.path) as journal:

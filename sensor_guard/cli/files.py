@@ -5,16 +5,32 @@ from typing import Annotated
 
 import typer
 
-from sensor_guard.cli.output import AsJson, ConfigPath, Exit, config_file, config_path, fail, say_json
+from sensor_guard.cli.output import (
+    AsJson,
+    ConfigPath,
+    Exit,
+    config_file,
+    config_path,
+    fail,
+    load_config,
+    request,
+    say_json,
+)
 from sensor_guard.config import (
     has_secret,
+    kept_name,
     load,
+    load_for_people,
     load_rules,
     needed_secrets,
     schema_text,
 )
+from sensor_guard.control import DaemonAbsentError, ask
 from sensor_guard.errors import ConfigError
 from sensor_guard.ruletest import run_rule_test
+
+RELOAD_WITHIN = 250.0
+"""Seconds that a reload may take; somewhat more than the daemon gives it."""
 
 
 def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
@@ -25,7 +41,9 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
         if as_json:
             say_json({"ok": False, "problems": [str(problem) for problem in error.problems]})
             raise typer.Exit(int(Exit.CONFIG)) from error
-        fail(f"{error}\n{len(error.problems)} problem(s)", Exit.CONFIG)
+        daemon = _daemon_at(config_path(config))
+        goes_on = "; the daemon goes on with the configuration that it has" if daemon else ""
+        fail(f"{error}\n{len(error.problems)} problem(s){goes_on}", Exit.CONFIG)
     secrets = [name for name in needed_secrets(loaded.settings) if not has_secret(name)]
     if as_json:
         say_json(
@@ -51,6 +69,39 @@ def check(config: ConfigPath = None, as_json: AsJson = False) -> None:
         f"{config_path(config)}: {len(loaded.homes.entries)} homes, {len(loaded.topics)} sensors,"
         f" {len(loaded.contacts.entries)} contacts, {len(loaded.rules)} rules: no problems"
     )
+    daemon = _daemon_at(loaded.path)
+    if daemon.get("configuration") not in {None, "", kept_name(loaded.path)}:
+        typer.echo("The daemon runs on other files than these: `sensor-guard reload` takes these in.")
+
+
+def reload(config: ConfigPath = None, as_json: AsJson = False) -> None:
+    """Let the daemon take in the files as they are now; if anything is wrong in them, it goes on as it was."""
+    loaded = load_config(config)
+    answer = request(loaded, "reload", needs_daemon=True, within=RELOAD_WITHIN)
+    if as_json:
+        say_json(answer)
+    elif answer["ok"]:
+        if answer["changed"]:
+            typer.echo(f"The new configuration is in force: {answer['homes']} homes.")
+        else:
+            typer.echo("Nothing has changed in the files.")
+        for name in answer["restart"]:
+            typer.echo(f"warning: {name} needs a restart: systemctl restart sensor_guard")
+    if not answer["ok"]:
+        problems = answer["problems"]
+        if not as_json:
+            typer.echo("\n".join(problems), err=True)
+            typer.echo(f"{len(problems)} problem(s); the daemon goes on with the configuration that it has", err=True)
+        raise typer.Exit(int(Exit.CONFIG))
+
+
+def _daemon_at(path: Path) -> dict[str, object]:
+    """Ask the daemon how it stands, where one runs."""
+    try:
+        config, _ = load_for_people(path)
+        return ask(config.settings.runtime.directory / "control.sock", {"verb": "status"})
+    except DaemonAbsentError:
+        return {}
 
 
 def test(

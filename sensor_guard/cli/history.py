@@ -21,7 +21,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Read a home's readings back from InfluxDB, by InfluxQL."""
-    loaded = load_config(config)
+    loaded = load_config(config, whole=True)
     influx = loaded.settings.sinks.influxdb
     if influx is None:
         fail("config.yaml names no sinks: influxdb, so there is no history to read.", Exit.FAULTS)

@@ -67,6 +67,7 @@ def run(
 
 for name, verb in {
     "check": files.check,
+    "reload": files.reload,
     "test": files.test,
     "schema": files.schema,
     "replay": replay_files,

@@ -13,10 +13,10 @@ import structlog
 import typer
 
 from sensor_guard.clock import SystemClock, format_at, local_time, parse_at
-from sensor_guard.config import Config, load, parse_span, plan_from_text, service_environment
-from sensor_guard.control import DaemonAbsentError, ask
+from sensor_guard.config import Config, load_for_people, parse_span, plan_from_text, service_environment
+from sensor_guard.control import ANSWER_WITHIN, DaemonAbsentError, ask
 from sensor_guard.core import Core
-from sensor_guard.errors import AlreadyRunningError, ConfigError, JournalError, SensorGuardError
+from sensor_guard.errors import AlreadyRunningError, JournalError, SensorGuardError
 from sensor_guard.inbox import Request
 from sensor_guard.journal import Journal
 from sensor_guard.model import Command, Instant, Message, Quarantined, Reading
@@ -84,23 +84,39 @@ def config_file(path: Path | None) -> Path:
     return found
 
 
-def load_config(path: Path | None) -> Config:
-    """Load the configuration, or tell every fault in it and end with 78."""
-    try:
-        return load(config_file(path))
-    except ConfigError as error:
-        fail(f"{error}\n{len(error.problems)} problem(s); nothing was started or changed.", Exit.CONFIG)
+def load_config(path: Path | None, *, whole: bool = False) -> Config:
+    """Load the configuration; where it is wrong, say so, and go on with the last good one.
+
+    Whatever somebody has written into the files, an alarm can be answered: even if no other is found, by the daemon's
+    socket alone, unless ``whole`` says that this is not enough.
+    """
+    file = config_file(path)
+    config, error = load_for_people(file)
+    if whole and not config.is_whole:
+        _refuse(config)
+    if error is not None:
+        typer.echo(f"warning: {file}: {len(error.problems)} problem(s), see `sensor-guard check`; going on", err=True)
+    return config
 
 
-def request(config: Config, verb: str, *, needs_daemon: bool = False, **fields: object) -> Json:
+def _refuse(config: Config) -> NoReturn:
+    problems = "\n".join(map(str, config.warnings))
+    fail(f"{problems}\n{len(config.warnings)} problem(s); nothing was started or changed.", Exit.CONFIG)
+
+
+def request(
+    config: Config, verb: str, *, needs_daemon: bool = False, within: float = ANSWER_WITHIN, **fields: object
+) -> Json:
     """Ask the daemon, or do it here where none runs; a refusal ends with 1, no answer with 3.
 
-    needs_daemon: a journal at rest is no answer.
+    needs_daemon: a journal at rest is no answer. within: seconds to wait for the answer.
     """
     wanted: Json = {"verb": verb, **{key: value for key, value in fields.items() if value is not None}}
     try:
-        answer = ask(config.settings.runtime.directory / "control.sock", wanted)
+        answer = ask(config.settings.runtime.directory / "control.sock", wanted, timeout=within)
     except DaemonAbsentError as absent:
+        if not config.is_whole:
+            _refuse(config)
         if needs_daemon:
             fail(f"{absent}; it cannot be done without one.", Exit.NO_DAEMON)
         answer = _do_here(config, wanted, absent)
@@ -194,6 +210,8 @@ def until_text(text: str, config: Config, now: Instant) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         fail(f"{text!r} is no time: write 3d, 12h, 2026-11-30 18:00 or 2026-11-30T18:00+08:00", Exit.USAGE)
+    if moment.tzinfo is None and not config.is_whole:
+        fail(f"{text!r}: the files are wrong, so say the time with its zone: {text}+08:00", Exit.CONFIG)
     return moment.replace(tzinfo=zone).isoformat()
 
 
