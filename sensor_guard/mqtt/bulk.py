@@ -125,7 +125,7 @@ class BulkLane(Lane):
             # What comes behind this mark was published when the urgent connection was subscribed.
             self._mark = urgent.canary
             self.connection.publish(self.canary_topic, self._mark)
-        if was is Stage.LEARNING and self.link.stage is not Stage.LEARNING:
+        if was is Stage.LEARNING and self.link.stage is not Stage.LEARNING and self.is_ready:
             self._note_whether_sys_is_readable()
         if events and isinstance(events[-1], Drained):
             self.end_session_fault(now)

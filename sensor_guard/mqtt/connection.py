@@ -33,7 +33,8 @@ STEADY_AFTER = 10.0
 client id would throw each other out many times a second."""
 ANSWER_WITHIN = 10.0
 _SUBSCRIBED_WITHIN = 30.0
-"""Real seconds for CONNACK, and then for the SUBACKs, after which a connection is given up."""
+"""Real seconds for CONNACK, and then for the SUBACKs, after which a connection is given up. The latter count anew
+with each message: what waits in the session comes first, and may be a day's."""
 _GOODBYE_WITHIN = 1.0  # real seconds for the PUBACK of the last status
 CALL_WITHIN = 120.0
 """Real seconds that a connect may take before its thread counts as stuck: a resolver that gets no answer asks every
@@ -225,10 +226,16 @@ class Connection:
 
     def _read(self, client: paho.Client) -> None:
         self._heard_at, self._heard_real = self._clock.now(), self._clock.monotonic()
+        first = self._handled
         wire = _wire(client)
         if wire is not None:
             self._read_blocks(client, wire)
-            return
+        else:
+            self._read_packets(client)
+        if self.is_up and self._handled > first:
+            self._answer_by = max(self._answer_by, self._heard_real + _SUBSCRIBED_WITHIN)
+
+    def _read_packets(self, client: paho.Client) -> None:
         for _ in range(BURST):
             before = self._handled
             if not _loop_read(client) or self._handled == before:

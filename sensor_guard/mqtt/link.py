@@ -5,7 +5,9 @@ is to be put into the inbox is returned. Theory of operation, for the bulk conne
 
 lost      LinkLost says since when nothing is known. A start of the program is the end of a gap as well.
 learning  The broker has taken us. Until it has answered every SUBSCRIBE and said how long it has been up, and until the
-          urgent connection is there, messages are held; the receive maximum bounds them.
+          urgent connection is there, messages are held, at most ``HELD_LIMIT``. More of them means that a backlog
+          stands in front of those answers, and that the answers wait behind our acknowledgements: then we go on
+          without, and the gap counts as blind.
 draining  LinkUp has gone out, then what was held. Our canary, published behind everything that waited in the session,
           is on its way.
 drained   It came back, or 60 s have passed.
@@ -22,6 +24,11 @@ from sensor_guard.model import SECOND, Drained, Fault, Instant, LinkLost, LinkUp
 
 LEARN_WITHIN = 2.0
 """Real seconds for the broker's uptime, without which the gap counts as blind, and for the urgent connection."""
+HELD_LIMIT = 1_000
+"""Messages held that the broker wants acknowledged. Well below what a connection takes without acknowledging
+(``connection.UNACKNOWLEDGED_LIMIT``): at that limit it reads no further, and what we wait for stands behind it. The
+receive maximum should keep it far below, but mosquitto 2.0.11 sends far more to a session that has been cut off often.
+"""
 DRAIN_WITHIN = 60.0
 """Real seconds from the connection on for the canary."""
 GRACE = 2.0
@@ -56,6 +63,7 @@ class Link:
         self._connected_real = 0.0
         self._canary_back = False
         self._held: list[Message] = []
+        self._held_unacknowledged = 0
         self.dropped_count = 0
         """QoS 0 messages that came while a flood of them was held already."""
 
@@ -83,6 +91,7 @@ class Link:
             self.dropped_count += 1
         else:
             self._held.append(message)
+            self._held_unacknowledged += message.qos > 0
         return []
 
     def canary(self) -> None:
@@ -99,11 +108,11 @@ class Link:
             urgent_drained: and has handed everything over.
         """
         events: list[LinkEvent] = []
-        if self.stage is Stage.LEARNING and self._subscribed:
+        if self.stage is Stage.LEARNING:
             knows = self.uptime is not None and urgent_settled
-            if knows or real - self._connected_real >= LEARN_WITHIN:
-                events = [LinkUp(now, self._session_present, self._blind_from(now)), *self._held]
-                self._held.clear()
+            is_over = self._subscribed and (knows or real - self._connected_real >= LEARN_WITHIN)
+            if is_over or self._held_unacknowledged >= HELD_LIMIT:
+                events = [LinkUp(now, self._session_present, self._blind_from(now)), *self._release()]
                 self.stage = Stage.DRAINING
         if self.stage is Stage.DRAINING:
             is_drained = self._canary_back and urgent_drained
@@ -121,13 +130,18 @@ class Link:
 
     def lost(self, at: Instant) -> list[LinkEvent]:
         """The connection is gone. What was held is passed on: it is real, and may not come again."""
-        held: list[LinkEvent] = [*self._held]
-        self._held.clear()
+        held = self._release()
         was, self.stage = self.stage, Stage.LOST
         if was in (Stage.DRAINING, Stage.DRAINED):
             self._lost_at = at
             return [*held, LinkLost(at)]
         return held  # never came up: nothing is known since before
+
+    def _release(self) -> list[LinkEvent]:
+        held: list[LinkEvent] = [*self._held]
+        self._held.clear()
+        self._held_unacknowledged = 0
+        return held
 
     def _blind_from(self, now: Instant) -> Instant | None:
         lived = self.uptime is not None and self.uptime * SECOND * self._factor >= now - self._lost_at

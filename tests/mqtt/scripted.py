@@ -12,11 +12,14 @@ NOT_AUTHORISED = 0x87
 class ScriptedBroker:
     """Speaks MQTT 5. ``silent``: takes connections and says nothing; ``refuses``: topics that nobody may have;
     ``says``: blocks that it says behind its SUBACK, to either of our connections in turn, then ``then``; ``connack``:
-    another one.
+    another one; ``backlog``: so many messages wait in each session and are sent at once behind the CONNACK, whatever
+    the receive maximum is.
     """
 
-    def __init__(self, *, silent=False, refuses=(), says=(), connack=b"\x20\x03\x00\x00\x00"):
+    def __init__(self, *, silent=False, refuses=(), says=(), connack=b"\x20\x03\x00\x00\x00", backlog=0):
         self._silent, self._refuses, self._connack = silent, refuses, connack
+        if backlog:
+            self._connack = b"\x20\x03\x01\x00\x00" + b"".join(_publish(1 + n) for n in range(backlog))
         self._says = {True: list(says), False: list(says)}
         self.then = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -72,6 +75,11 @@ class ScriptedBroker:
             start = 2 + struct.unpack("!H", body[:2])[0]
             return b"\x40\x02" + body[start : start + 2]
         return b"\xd0\x00" if kind == PINGREQ else b""
+
+
+def _publish(packet_id):
+    body = b"\x00\x10guard/s/h1/power" + struct.pack("!H", packet_id) + b"\x00" + str(packet_id).encode()
+    return bytes((0x32, len(body))) + body
 
 
 def _length(stream):

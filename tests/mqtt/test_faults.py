@@ -5,8 +5,9 @@ import subprocess
 import pytest
 
 from sensor_guard.inbox import Inbox
-from sensor_guard.model import Drained, Fault, LinkLost, LinkUp
+from sensor_guard.model import Drained, Fault, LinkLost, LinkUp, Message
 from sensor_guard.mqtt import Access, Before, Subscriber
+from sensor_guard.mqtt.connection import UNACKNOWLEDGED_LIMIT
 from sensor_guard.testing import VirtualClock
 from tests.fakes.broker import Broker
 from tests.mqtt.guard import TOPICS, Device, Guard, HastyClock, settings
@@ -142,6 +143,25 @@ def test_a_broker_that_never_answers_is_given_up_and_called_again():
         assert (fault.fault_id, fault.active) == ("broker_offline", True)
         guard.until(lambda: broker.connections >= 4)
         assert guard.subscriber.healthy()
+
+
+def test_a_backlog_larger_than_what_may_be_unacknowledged_is_taken_in():
+    """It stands in front of the SUBACKs, and no more is read until some of it is acknowledged."""
+    backlog = UNACKNOWLEDGED_LIMIT + 500
+    with ScriptedBroker(backlog=backlog) as broker, Guard(broker) as guard:
+        bulk = []
+
+        def all_of_it():
+            news = [each for each in guard.of(Message) if not each.urgent][len(bulk) :]
+            guard.subscriber.ack(news)
+            bulk.extend(news)
+            return len(bulk) == backlog
+
+        guard.until(all_of_it)
+        up = guard.of(LinkUp)[0]
+    assert {each.payload for each in bulk} == {str(1 + n).encode() for n in range(backlog)}
+    assert up.session_present
+    assert up.blind_from is not None
 
 
 def test_a_subscription_that_is_refused_is_an_outage_though_the_rest_goes_on():

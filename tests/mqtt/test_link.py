@@ -4,7 +4,17 @@ import pytest
 
 from sensor_guard.inbox import BEST_EFFORT_LIMIT
 from sensor_guard.model import MINUTE, Drained, Fault, LinkLost, LinkUp, Message
-from sensor_guard.mqtt.link import DRAIN_WITHIN, DROPPED_FOR, GRACE, LEARN_WITHIN, DropWatch, Link, Outages, Stage
+from sensor_guard.mqtt.link import (
+    DRAIN_WITHIN,
+    DROPPED_FOR,
+    GRACE,
+    HELD_LIMIT,
+    LEARN_WITHIN,
+    DropWatch,
+    Link,
+    Outages,
+    Stage,
+)
 
 NOW = 1_772_323_200_000
 
@@ -99,6 +109,30 @@ def test_a_link_lost_again_counts_from_there(link):
     assert link.lost(NOW + 5) == [LinkLost(NOW + 5)]
     assert link.lost(NOW + 6) == []
     assert tick(connected(link, uptime=0), now=NOW + 9) == [LinkUp(NOW + 9, True, NOW + 5)]
+
+
+def test_a_backlog_before_the_answers_is_let_through_and_the_gap_counts_as_blind(link):
+    """The answers wait behind it, and more of it comes only when this much is acknowledged."""
+    connected(link, subscribed=False, uptime=None)
+    for n in range(HELD_LIMIT - 1):
+        link.message(message(n))
+    assert tick(link) == []
+    link.message(message(HELD_LIMIT))
+    up, *held = tick(link)
+    assert up == LinkUp(NOW, True, NOW - 10 * MINUTE)
+    assert len(held) == HELD_LIMIT
+    link.subscribed()
+    link.canary()
+    assert tick(link) == [Drained(NOW)]
+
+
+def test_a_hold_begins_empty_with_the_next_connection(link):
+    for _ in range(3):
+        connected(link, subscribed=False)
+        for n in range(HELD_LIMIT // 2):
+            link.message(message(n))
+        assert tick(link) == []
+        assert len(link.lost(NOW)) == HELD_LIMIT // 2
 
 
 def test_a_flood_of_best_effort_messages_is_not_held_without_limit(link):
