@@ -1,0 +1,34 @@
+"""The harness proves itself: what is wrong on purpose is found, and called by its name."""
+
+import pytest
+
+from tests.faults import mutants
+from tests.faults.conftest import SEED
+from tests.faults.mutants import MUTANTS
+from tests.faults.mutations import MUTATIONS
+from tests.faults.processes import Forks
+from tests.faults.verdict import Invariant
+
+NO_MISTAKE_FOR = {Invariant.FAILPOINT_REACHED, Invariant.JOURNAL_SOUND, Invariant.HISTORY_COMPLETE}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("row", MUTANTS, ids=lambda row: row.name)
+def test_a_mistake_is_found(row, outcomes):
+    verdict = outcomes[row.name].result().verdict
+    assert row.falls in verdict.violations, f"not red, but: {verdict.words()}"
+    assert Invariant.FAILPOINT_REACHED not in verdict.violations
+
+
+@pytest.mark.timeout(300)
+def test_without_the_mistake_the_same_is_green():
+    """Seven seconds away while every meter says so little that three minutes of it would be an alarm."""
+    (mutant,) = [each for each in MUTANTS if each.mutation == "link_lost_unsaid"]
+    with Forks() as forks:
+        verdict = mutants.run(mutant, SEED, forks, mutated=False).verdict
+    assert verdict.is_green, verdict.words()
+
+
+def test_every_mistake_is_in_the_table_and_nearly_every_invariant_falls():
+    assert {mutant.mutation for mutant in MUTANTS} == set(MUTATIONS)
+    assert {mutant.falls for mutant in MUTANTS} == set(Invariant) - NO_MISTAKE_FOR
