@@ -21,9 +21,11 @@ from sensor_guard.journal.packets import RecentPackets
 from sensor_guard.journal.readings import ReadingTable
 from sensor_guard.model import LinkLost
 from sensor_guard.mqtt import Subscriber, access, connection
+from sensor_guard.mqtt.bulk import BulkLane
 from sensor_guard.mqtt.connection import Connection
 from sensor_guard.mqtt.lane import Lane
 from sensor_guard.mqtt.link import Link
+from sensor_guard.mqtt.urgent import UrgentLane
 from sensor_guard.notify.twilio import TwilioNotifier
 from sensor_guard.notify.worker import SmsWorker
 
@@ -55,12 +57,16 @@ def ack_before_commit() -> None:
 
 
 def auto_ack() -> None:
-    init = paho.Client.__init__
+    """Acknowledge each message as it comes, as paho does by default; nothing afterwards."""
+    acknowledge = Connection.acknowledge
+    for lane in (BulkLane, UrgentLane):
 
-    def hasty_init(self, *words, **named):
-        init(self, *words, **{**named, "manual_ack": False})
+        def hasty_message(self, message, original=lane.message):
+            acknowledge(self.connection, (message,))
+            original(self, message)
 
-    paho.Client.__init__ = hasty_init
+        lane.message = hasty_message
+    Connection.acknowledge = lambda _self, _messages: None
 
 
 def default_clean_start() -> None:
