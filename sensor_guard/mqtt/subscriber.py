@@ -12,21 +12,33 @@ from sensor_guard.model import Message
 from sensor_guard.mqtt.access import Access
 from sensor_guard.mqtt.bulk import BulkLane
 from sensor_guard.mqtt.connection import Connection
-from sensor_guard.mqtt.lane import BULK, URGENT, Before, Shared, Topics
+from sensor_guard.mqtt.lane import BULK, URGENT, Before, Lane, Shared, Topics
 from sensor_guard.mqtt.link import Stage
 from sensor_guard.mqtt.urgent import UrgentLane
 
 
 class Subscriber:
-    """See the module. ``start`` first, then ``ack`` what is on disk, ``stop`` at the end."""
+    """See the module. ``start`` first, then ``ack`` what is on disk, ``stop`` at the end.
 
-    def __init__(self, access: Access, topics: Topics, inbox: Inbox, clock: Clock, before: Before) -> None:
+    ``connect`` makes each of the two connections; a simulation makes them without a socket.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        topics: Topics,
+        inbox: Inbox,
+        clock: Clock,
+        before: Before,
+        *,
+        connect: Callable[[Access, str, str, Clock, Lane], Connection] = Connection,
+    ) -> None:
         self._shared = Shared(access, inbox, clock)
         client_id = f"sensor_guard-{access.gateway}"
         self._urgent_lane = UrgentLane(self._shared, topics, expects_session=before.had_session)
         self._bulk_lane = BulkLane(self._shared, topics, before, self._urgent_lane)
-        self.bulk = Connection(access, BULK, client_id, clock, self._bulk_lane)
-        self.urgent = Connection(access, URGENT, f"{client_id}-urgent", clock, self._urgent_lane)
+        self.bulk = connect(access, BULK, client_id, clock, self._bulk_lane)
+        self.urgent = connect(access, URGENT, f"{client_id}-urgent", clock, self._urgent_lane)
         self._bulk_lane.connection, self._urgent_lane.connection = self.bulk, self.urgent
         self._clock = clock
 

@@ -108,7 +108,10 @@ class Request:
 
 
 class FakeTwilio:
-    """``clock`` gives ms since 1970; without one the wall clock is used. ``list_lag``: ms until a text is listed."""
+    """``clock`` gives ms since 1970; without one the wall clock is used. ``list_lag``: ms until a text is listed.
+
+    ``listen`` False: no server; ``answer`` is asked directly.
+    """
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class FakeTwilio:
         list_lag: int = 0,
         account_sid: str = ACCOUNT_SID,
         auth_token: str = AUTH_TOKEN,
+        listen: bool = True,
     ) -> None:
         self.clock = clock or (lambda: time.time_ns() // 1_000_000)
         self.list_lag = list_lag
@@ -135,16 +139,20 @@ class FakeTwilio:
         self._scripts: dict[str, deque[Fault]] = {"GET": deque(), "POST": deque()}
         self._sender_free_at: dict[str, int] = {}
         self._ended = threading.Event()
-        self._server = _Server(self)
-        self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._server: _Server | None = None
+        self.url = ""
+        if listen:
+            self._server = _Server(self)
+            self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
+        assert self._server is not None
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        assert self._server is not None
         self._server.shutdown()
         self._server.server_close()
 

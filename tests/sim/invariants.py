@@ -1,0 +1,432 @@
+"""What must hold in every world, by name, and how each is checked on what the world has left."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from sensor_guard.config import plan_from_text
+from sensor_guard.engine.engine import Engine
+from sensor_guard.engine.plan import Plan, Rule, Step
+from sensor_guard.journal import Journal
+from sensor_guard.journal.tail import read_tail
+from sensor_guard.model import GATEWAY, HOUR, MINUTE, SECOND, Alarm, CommandKind, Effects, Instant
+from tests.sim.history import AlarmRow, History, Row
+from tests.sim.oracle import Due, Oracle, signals
+from tests.sim.residents import DATED, UNDATED, ZONE, read_as
+from tests.sim.world import World
+
+
+class Invariant(StrEnum):
+    """In the order in which they are told: the more particular first."""
+
+    NOTHING_RAISES = "NOTHING_RAISES"
+    NO_ACKED_READING_LOST = "NO_ACKED_READING_LOST"
+    NO_READING_TWICE = "NO_READING_TWICE"
+    JOURNAL_REPLAY_EQUALS = "JOURNAL_REPLAY_EQUALS"
+    ONLY_PEOPLE_CLOSE = "ONLY_PEOPLE_CLOSE"
+    CRITICAL_NEVER_MUTED = "CRITICAL_NEVER_MUTED"
+    SILENT_IS_NEVER_INACTIVITY = "SILENT_IS_NEVER_INACTIVITY"
+    LOSS_IS_BLIND = "LOSS_IS_BLIND"
+    DEADLINES_BEFORE_READINGS = "DEADLINES_BEFORE_READINGS"
+    NO_ALARM_WITHOUT_CAUSE = "NO_ALARM_WITHOUT_CAUSE"
+    NO_MISSED_ALARM = "NO_MISSED_ALARM"
+    OPEN_ALARM_IS_ANSWERED_OR_ESCALATED = "OPEN_ALARM_IS_ANSWERED_OR_ESCALATED"
+    NO_TEXT_MISSING = "NO_TEXT_MISSING"
+    NO_TEXT_TWICE_WITHIN_WINDOW = "NO_TEXT_TWICE_WITHIN_WINDOW"
+    HISTORY_IS_COMPLETE = "HISTORY_IS_COMPLETE"
+    RESTART_CHANGES_NOTHING = "RESTART_CHANGES_NOTHING"
+    TICK_SIZE_CHANGES_NOTHING = "TICK_SIZE_CHANGES_NOTHING"
+
+
+class Found(NamedTuple):
+    """A violation: which invariant, and what was seen."""
+
+    invariant: Invariant
+    detail: str
+
+
+ABSENCES = {"electricity_low": "power", "no_movement": "motion", "water_none": "water"}
+"""The rules that speak of inactivity, and the kind of their sensors."""
+CALLS = ("alarm", "reminder", "unclosed")
+SLACK = 3 * MINUTE
+"""How late a step of a ladder may be while everything works: a commit, and a lease."""
+FAULT_TOLERANCE = 6 * MINUTE
+
+
+class Left:
+    """A world that has ended, and what its journal says."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.script = world.script
+        self.plan: Plan = world.config.plan
+        self.history = History(world.disk.path)
+        self.tolerance = 2 * SECOND if self.script.steps_clock else 0
+
+    @cached_property
+    def commands_at(self) -> list[Instant]:
+        return sorted(self.history.true(one.at, seq) for seq, one in self.history.commands())
+
+    @cached_property
+    def due(self) -> dict[str, list[Due]]:
+        """What every home should have raised, home by home."""
+        end = self.history.true(self.history.batches[-1][1], self.history.batches[-1][0]) - self.plan.lateness
+        found = {}
+        for home_id in self.script.home_ids:
+            plan = next(one for one in self.plan.homes if one.home_id == home_id)
+            rules = tuple(rule for rule in self.plan.rules if rule.condition.form != "fault")
+            oracle = Oracle(plan, rules, ZONE, self.history, end)
+            found[home_id] = sorted([*oracle.due, *signals(home_id, self.history)], key=lambda one: one.at)
+        return found
+
+    def raised(self, home_id: str) -> list[AlarmRow]:
+        return sorted(
+            (one for one in self.history.alarms.values() if one.home_id == home_id), key=lambda one: one.raised_at
+        )
+
+    def is_judged(self, home_id: str, rule_id: str) -> bool:
+        """Whether the oracle's word on it is exact: a device without a time of its own is not, around a restart."""
+        if home_id == UNDATED and (self.world.downs or self.world.outages.get("broker_offline")):
+            return rule_id in ("panic",)
+        return not (self.script.steps_clock and rule_id in ("door_open_night", "smoke"))
+
+    def near_a_command(self, at: Instant, within: int = 8 * SECOND) -> bool:
+        place = bisect_left(self.commands_at, at - within)
+        return place < len(self.commands_at) and self.commands_at[place] <= at + within
+
+
+# -- readings ------------------------------------------------------------------------------------------------------
+
+
+def nothing_raises(left: Left) -> Iterator[str]:
+    yield from left.world.raised_exceptions
+
+
+def _stored(left: Left) -> Counter[tuple[object, ...]]:
+    found: Counter[tuple[object, ...]] = Counter()
+    for _, one in left.history.raw_readings:
+        mark = one.seq if one.seq >= 0 else one.observed_at
+        found[one.home_id, one.sensor_id, one.quantity, round(one.value, 6), mark] += 1
+    return found
+
+
+def _key(left: Left, uid: int) -> tuple[object, ...]:
+    word = left.world.words[uid]
+    quantity, value = read_as(word)
+    mark = word.seq if word.home_id in (DATED, UNDATED) else left.world.said_at[uid]
+    return word.home_id, word.sensor_id, quantity, round(value, 6), mark
+
+
+def no_acked_reading_lost(left: Left) -> Iterator[str]:
+    stored = _stored(left)
+    for uid in sorted(left.world.acked):
+        if uid >= 0 and not stored[_key(left, uid)]:
+            yield f"acknowledged and not in the journal: {_key(left, uid)}"
+    lost = {packet.uid for packet in left.world.broker.lost}
+    for uid in sorted(left.world.published - left.world.acked - lost):
+        if uid >= 0 and not stored[_key(left, uid)]:
+            yield f"the broker took it, did not lose it, and it never came: {_key(left, uid)}"
+
+
+def no_reading_twice(left: Left) -> Iterator[str]:
+    yield from (f"stored {count} times: {key}" for key, count in _stored(left).items() if count > 1)
+
+
+def loss_is_blind(left: Left) -> Iterator[str]:
+    """What the broker lost for good, it lost while the daemon knew itself blind, or told of what was dropped."""
+    history = left.history
+    blind = history.blind()
+    told = any(row.rule_id in ("broker_dropped", "session_lost") for row in history.alarms.values())
+    for packet in left.world.broker.lost:
+        if packet.uid < 0 or packet.uid in left.world.acked:
+            continue
+        at = left.world.words[packet.uid].at
+        if not any(begins - SECOND <= at <= ends for begins, ends in blind) and not told:
+            yield f"lost, seen as nothing, and not told: {left.world.words[packet.uid]}"
+
+
+def journal_replay_equals(left: Left) -> Iterator[str]:
+    """The whole journal fed into a fresh engine gives the same steps and the same alarms."""
+    with Journal.open(left.world.disk.path, readonly=True) as journal:
+        engine = Engine(lambda plan_hash: plan_from_text(journal.plan(plan_hash).body))
+        effects: list[Effects] = [
+            engine.feed(tail.inputs, tail.now) for tail in read_tail(journal._db, 0, journal.last_seq)
+        ]
+        steps = [(one.alarm_id, one.field, one.after, one.at, one.reason) for each in effects for one in each.transitions]
+        stored = [
+            tuple(row)
+            for row in journal._db.execute(
+                "SELECT alarm_id, subject, after, at, reason FROM trail WHERE what = 'transition' ORDER BY seq"
+            )
+        ]
+        last: dict[str, Alarm] = {}
+        for each in effects:
+            last.update(each.alarms)
+        alarms = {alarm.alarm_id: alarm for alarm in journal.reader.alarms(limit=100_000)}
+    if steps != stored:
+        other = next((pair for pair in zip(steps, stored, strict=False) if pair[0] != pair[1]), "one is longer")
+        yield f"{len(steps)} steps replayed, {len(stored)} stored; first difference: {other}"
+    differing = [one for one in alarms if alarms[one] != last.get(one)]
+    if differing or set(last) - set(alarms):
+        yield f"alarms differ: {differing[:3]} {sorted(set(last) - set(alarms))[:3]}"
+
+
+# -- alarms --------------------------------------------------------------------------------------------------------
+
+
+def only_people_close(left: Left) -> Iterator[str]:
+    history = left.history
+    tests = [
+        (history.true(one.at, seq), one.target_id, history.true(one.until or 0, seq), one.actor_id)
+        for seq, one in history.commands()
+        if one.kind == CommandKind.TEST_MODE
+    ]
+    for step in history.steps:
+        if step.after != "closed" or not history.is_test_end(step):
+            continue
+        row = history.alarms[step.alarm_id]
+        is_ended_test = row.is_test and any(
+            home_id == step.home_id and begins <= step.at <= until and actor == step.actor_id
+            for begins, home_id, until, actor in tests
+        )
+        if not is_ended_test:
+            yield f"{step.alarm_id} was closed by {step.actor_id} at {step.at}, and nobody had said so"
+
+
+def critical_never_muted(left: Left) -> Iterator[str]:
+    for asked in left.world.asked:
+        if asked.command.kind == CommandKind.MUTE and asked.command.target_id in ("panic", "smoke") and not asked.answer:
+            yield f"a mute of {asked.command.target_id} was taken"
+    for home_id in left.script.home_ids:
+        alarms = [one for one in left.raised(home_id) if one.rule_id == "panic"]
+        for _, one in left.history.readings:
+            if one.home_id != home_id or one.quantity != "panic" or one.value != 1:
+                continue
+            at = min(one.observed_at, one.received_at)
+            if not any(
+                alarm.raised_at <= at + left.tolerance and (alarm.closed_at is None or alarm.closed_at >= at - left.tolerance)
+                for alarm in alarms
+            ):
+                yield f"{home_id}: pressed at {at}, and no alarm was open"
+
+
+def silent_is_never_inactivity(left: Left) -> Iterator[str]:
+    """An absence is raised only while every sensor of its kind has spoken within the time for which its word counts."""
+    heard: dict[tuple[str, str], list[Instant]] = defaultdict(list)
+    for _, one in left.history.readings:
+        if one.quantity not in ("battery_pct", "link") or one.sensor_id.startswith("motion"):
+            heard[one.home_id, one.sensor_id].append(min(one.observed_at, one.received_at))
+    for times in heard.values():
+        times.sort()
+    blind_for = sum(ends - begins for begins, ends in left.history.blind())
+    plans = {one.home_id: one for one in left.plan.homes}
+    for alarm in left.history.alarms.values():
+        kind = ABSENCES.get(alarm.rule_id)
+        for sensor in plans[alarm.home_id].sensors if kind else ():
+            if sensor.kind != kind:
+                continue
+            times = heard[alarm.home_id, sensor.sensor_id]
+            place = bisect_left(times, alarm.raised_at + 1)
+            last = times[place - 1] if place else 0
+            if alarm.raised_at - last > sensor.observed_for + blind_for + left.tolerance:
+                yield f"{alarm.alarm_id}: {sensor.sensor_id} had been silent since {last}"
+
+
+def _compared(left: Left) -> Iterator[tuple[str, list[Due], list[AlarmRow]]]:
+    """Home by home: what is due and was not raised, what was raised and is not due."""
+    for home_id in left.script.home_ids:
+        missing = [one for one in left.due[home_id] if left.is_judged(home_id, one.rule_id)]
+        surplus = []
+        for alarm in left.raised(home_id):
+            if not left.is_judged(home_id, alarm.rule_id):
+                continue
+            fitting = [
+                one
+                for one in missing
+                if one.rule_id == alarm.rule_id and abs(one.at - alarm.raised_at) <= left.tolerance
+            ]
+            if fitting:
+                missing.remove(fitting[0])
+            else:
+                surplus.append(alarm)
+        # What lies within the lateness of a person's word may be decided before it or after it.
+        yield (
+            home_id,
+            [one for one in missing if not left.near_a_command(one.at)],
+            [one for one in surplus if not left.near_a_command(one.raised_at)],
+        )
+
+
+def deadlines_before_readings(left: Left) -> Iterator[str]:
+    """What was overdue when readings came was decided first, and bears its own time."""
+    history, lateness = left.history, left.plan.lateness
+    for home_id, missing, surplus in _compared(left):
+        for one in missing:
+            # The batch that came when the deadline had passed: did it bring readings?
+            before = [
+                (seq, now) for seq, now in history.batches if history.true(now, seq) - lateness < one.at
+            ]
+            after = [(seq, now) for seq, now in history.batches if seq > before[-1][0]] if before else []
+            came = after and any(
+                before[-1][0] < seq <= after[0][0] and reading.home_id == home_id for seq, reading in history.readings
+            )
+            late = [alarm for alarm in surplus if alarm.rule_id == one.rule_id and 0 < alarm.raised_at - one.at < 3 * HOUR]
+            if came and (late or not surplus):
+                yield f"{home_id}: {one.rule_id} was overdue since {one.at} when readings came; raised: {late or 'never'}"
+
+
+def no_alarm_without_cause(left: Left) -> Iterator[str]:
+    for home_id, missing, surplus in _compared(left):
+        for alarm in surplus:
+            near = [one for one in missing if one.rule_id == alarm.rule_id]
+            yield f"{home_id}: {alarm.alarm_id} (true time {alarm.raised_at}); due and not raised: {near}"
+    for alarm in left.raised(GATEWAY):
+        if not _fault_has_cause(left, alarm):
+            yield f"{alarm.alarm_id} (true time {alarm.raised_at}): the world was well"
+
+
+def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
+    world = left.world
+    outages = world.outages.get(alarm.rule_id, [])
+    if alarm.rule_id in ("sms_offline",) and (world.notifier.rates or world.script.sms_rates or world.script.fates):
+        return True  # a channel that fails one text in five may look like an outage
+    if alarm.rule_id in ("session_lost", "broker_dropped"):
+        return bool(world.outages.get("broker_offline"))
+    if alarm.rule_id == "broker_offline":
+        outages = [*outages, *world.downs]
+    if alarm.rule_id in ("disk_full", "clock_unsynchronised"):
+        return True
+    return any(
+        begins - MINUTE <= alarm.raised_at <= ends + 30 * MINUTE + FAULT_TOLERANCE for begins, ends in outages
+    )
+
+
+def no_missed_alarm(left: Left) -> Iterator[str]:
+    for home_id, missing, _ in _compared(left):
+        yield from (f"{home_id}: {one.rule_id} was due at {one.at} ({one.by})" for one in missing)
+    alarms = left.raised(GATEWAY)
+    for begins, ends in left.world.outages.get("broker_offline", []):
+        if ends - begins < 3 * MINUTE or any(
+            down_from < ends + MINUTE and down_to > begins - MINUTE for down_from, down_to in left.world.downs
+        ):
+            continue
+        if not any(
+            one.rule_id == "broker_offline" and one.raised_at <= ends and (one.closed_at is None or one.closed_at >= begins)
+            for one in alarms
+        ):
+            yield f"the broker was gone from {begins} to {ends}, and nobody was told"
+
+
+# -- people --------------------------------------------------------------------------------------------------------
+
+
+def open_alarm_is_answered_or_escalated(left: Left) -> Iterator[str]:
+    """Every step of every ladder came in its time until somebody answered, and again and again after the last one."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in left.history.outbox:
+        rows[row.alarm_id].append(row)
+    end = left.history.true(left.history.batches[-1][1], left.history.batches[-1][0])
+    rules = {rule.rule_id: rule for rule in left.plan.rules}
+    for alarm in left.history.alarms.values():
+        if not alarm.is_test:
+            yield from _climb(left, alarm, rules[alarm.rule_id], rows[alarm.alarm_id], end)
+
+
+def _climb(left: Left, alarm: AlarmRow, rule: Rule, rows: list[Row], end: Instant) -> Iterator[str]:
+    ladder = dict(next(one for one in left.plan.homes if one.home_id == alarm.home_id).ladders)[rule.ladder]
+    answers = [at for at in (alarm.acknowledged_at, alarm.closed_at) if at is not None]
+    until = min([*answers, end])
+    steps: list[tuple[int, Step]] = list(enumerate(ladder.steps))
+    for number, step in steps:
+        if alarm.noticed_at + step.after + _idle(left, alarm.noticed_at, until) + SLACK > until:
+            continue
+        for person in step.recipient_ids:
+            if not any(row.recipient_id == person and row.step <= number for row in rows if row.kind in CALLS):
+                yield f"{alarm.alarm_id}: step {number} came, and {person} was never asked"
+    last = alarm.noticed_at + ladder.steps[-1].after
+    rounds = (until - last - _idle(left, alarm.noticed_at, until) - SLACK) // ladder.repeat_every
+    repeats = len({row.due_at for row in rows if row.step >= len(ladder.steps) and row.kind in CALLS})
+    if rounds > 0 and repeats < rounds:
+        yield f"{alarm.alarm_id}: nobody answered, and of {rounds} repetitions {repeats} came"
+
+
+def _idle(left: Left, begins: Instant, ends: Instant) -> int:
+    """How much of the time the daemon was not there to tell anybody."""
+    return sum(max(0, min(ends, till) - max(begins, since)) for since, till in left.world.downs)
+
+
+def _is_owed(left: Left, row: Row) -> bool:
+    return row.state in ("pending", "sending", "ambiguous") and row.kind != "test"
+
+
+def no_text_missing(left: Left) -> Iterator[str]:
+    """Every text that was wanted is with the provider, or was given up or taken back with a reason."""
+    bodies = Counter(code for text in left.world.notifier.twilio.texts for code in _codes(text.body))
+    end = left.world.end
+    for row in left.history.outbox:
+        if row.state in ("accepted", "delivered") and not bodies[row.code]:
+            yield f"{row.notification_id} counts as {row.state}, and the provider never had it"
+        elif row.state == "failed" and not row.reason:
+            yield f"{row.notification_id} failed without a reason"
+        elif _is_owed(left, row) and row.due_at < end - HOUR and not left.script.steps_clock:
+            yield f"{row.notification_id} is {row.state} since {row.due_at}, with a channel that works"
+
+
+def no_text_twice(left: Left) -> Iterator[str]:
+    """The provider has each text once, but for those that the network gave up and that were sent again."""
+    by_code: dict[str, list[str]] = defaultdict(list)
+    for text in left.world.notifier.twilio.texts:
+        for code in _codes(text.body):
+            by_code[code].append(text.fate)
+    for row in left.history.outbox:
+        fates = by_code.get(row.code, [])
+        if sum(fate not in ("failed", "undelivered") for fate in fates) > 1:
+            yield f"{row.notification_id} went out {len(fates)} times"
+
+
+def _codes(body: str) -> list[str]:
+    return [word.strip("[]【】") for word in body.replace("[", " [").replace("]", "] ").split() if word.startswith("[")]
+
+
+def history_is_complete(left: Left) -> Iterator[str]:
+    """The mirror has every row, but for those that were buried by name."""
+    missing = left.history.sink_rows - set(left.world.sink.rows)
+    odd = sorted(seq for seq in missing if seq % 997 != 500 and seq < max(left.world.sink.rows, default=0) - 50)
+    if odd:
+        yield f"{len(odd)} rows were passed over: {odd[:5]}"
+
+
+CHECKS: dict[Invariant, Callable[[Left], Iterator[str]]] = {
+    Invariant.NOTHING_RAISES: nothing_raises,
+    Invariant.NO_ACKED_READING_LOST: no_acked_reading_lost,
+    Invariant.NO_READING_TWICE: no_reading_twice,
+    Invariant.JOURNAL_REPLAY_EQUALS: journal_replay_equals,
+    Invariant.ONLY_PEOPLE_CLOSE: only_people_close,
+    Invariant.CRITICAL_NEVER_MUTED: critical_never_muted,
+    Invariant.SILENT_IS_NEVER_INACTIVITY: silent_is_never_inactivity,
+    Invariant.LOSS_IS_BLIND: loss_is_blind,
+    Invariant.DEADLINES_BEFORE_READINGS: deadlines_before_readings,
+    Invariant.NO_ALARM_WITHOUT_CAUSE: no_alarm_without_cause,
+    Invariant.NO_MISSED_ALARM: no_missed_alarm,
+    Invariant.OPEN_ALARM_IS_ANSWERED_OR_ESCALATED: open_alarm_is_answered_or_escalated,
+    Invariant.NO_TEXT_MISSING: no_text_missing,
+    Invariant.NO_TEXT_TWICE_WITHIN_WINDOW: no_text_twice,
+    Invariant.HISTORY_IS_COMPLETE: history_is_complete,
+}
+
+
+def check(left: Left) -> list[Found]:
+    """Everything that does not hold, the more particular first."""
+    return [Found(invariant, detail) for invariant, look in CHECKS.items() for detail in look(left)]
+
+
+def home_alarms(left: Left) -> list[tuple[str, str, Instant]]:
+    """What two worlds of one seed must have in common."""
+    return sorted(
+        (one.home_id, one.rule_id, one.raised_at)
+        for one in left.history.alarms.values()
+        if one.home_id != GATEWAY
+    )

@@ -1,0 +1,544 @@
+"""One world: the production program between a simulated broker, disk, provider, history, people and clock.
+
+Event-driven: time jumps to the next thing that happens or is due. At each instant the parts that have something to do
+are turned one step at a time, in an order drawn from the seed, as threads would be.
+"""
+
+import heapq
+import random
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sensor_guard import core, parts
+from sensor_guard.config import Config
+from sensor_guard.core import Core
+from sensor_guard.decode import Router
+from sensor_guard.errors import JournalError
+from sensor_guard.health import Counters, Heartbeats
+from sensor_guard.inbox import Event, Inbox, Request
+from sensor_guard.journal import JournalUnavailableError
+from sensor_guard.line import Line
+from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Alarm, AlarmOutcome, Command, CommandKind, Instant, Span
+from sensor_guard.mqtt import Access, Before, Subscriber, Topics
+from sensor_guard.notify.outcome import Reason
+from sensor_guard.notify.worker import IDLE_LIMIT
+from sensor_guard.standing import Standing
+from tests.sim.broker import Broker, Packet, SimConnection
+from tests.sim.clock import SimClock
+from tests.sim.disk import Disk
+from tests.sim.provider import SimNotifier, SimSink
+from tests.sim.residents import Word, payload
+from tests.sim.script import CALM_FOR, Happening, Script
+
+FAR = 1 << 60
+LOG_LIMIT = 400
+"""Last events kept for the report of a failing seed."""
+MUTED_RULE = "water_none"
+
+
+class Crash(BaseException):
+    """The process is gone between two statements. Nobody may catch it, as nobody can catch a kill."""
+
+
+class Settings(NamedTuple):
+    """How a world is run. ``crashes``: with those of the script; ``linger``: longest wait of the loop for company;
+    ``tick``: the loop turns at least so often."""
+
+    crashes: bool = True
+    linger: Span = 100
+    tick: Span = DAY
+
+
+class Asked(NamedTuple):
+    """A command of a person and what came of it; ``answer`` None: taken."""
+
+    command: Command
+    answer: object
+
+
+class SimInbox(Inbox):
+    """The real one; whoever puts wakes the loop."""
+
+    def __init__(self, wake: Callable[[bool], None]) -> None:
+        super().__init__(linger=0)
+        self._wake_loop = wake
+
+    def put(self, event: Event, *, urgent: bool = False) -> bool:
+        taken = super().put(event, urgent=urgent)
+        self._wake_loop(urgent)
+        return taken
+
+
+class World:
+    """See the module. ``run`` it, then look at what it has left: the journal's file, the provider, ``acked``."""
+
+    def __init__(
+        self, seed: int, config: Config, script: Script, spoken: list[Word], *, start: Instant, days: int,
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self.seed, self.config, self.script, self.settings = seed, config, script, settings
+        self.start, self.end = start, start + days * DAY
+        self.clock = SimClock(start)
+        self.faults: Counter[str] = Counter()
+        self.log: list[tuple[Instant, str]] = []
+        self.words = {word.uid: word for word in spoken}
+        self.said_at: dict[int, Instant] = {}  # uid -> what the device's clock said
+        self.published: set[int] = set()
+        self.acked: set[int] = set()
+        self.asked: list[Asked] = []
+        self.outages: dict[str, list[tuple[Instant, Instant]]] = {}
+        self.downs: list[tuple[Instant, Instant]] = []  # when the daemon was not running, or stood still
+        self.raised_exceptions: list[str] = []
+        self.turns = 0
+        self._order = random.Random(f"{seed}:order:{settings}")
+        self._heap: list[tuple[Instant, int, Callable[[], None]]] = []
+        self._count = 0
+        self._due: dict[str, Instant] = {}
+        self._frozen_until: Instant = 0
+        self._armed = ""
+        self._crash_lasts: Span = 0
+        self._command_times: list[Instant] = []
+        self._known_alarms: set[str] = set()
+        self._raised_total = 0
+        self._is_alive = False
+        self._dead_sensors: dict[str, Instant] = {}
+        self._busy_times = sorted(word.at for word in spoken)
+        path = config.settings.journal.path
+        self.disk = Disk(path, self._failpoint, self.count_fault)
+        self.broker = Broker(lambda: self.clock.true, self._was_acked)
+        self.notifier = SimNotifier(seed, lambda: self.clock.true, self._failpoint, self.count_fault)
+        self.notifier.rates = script.sms_rates
+        self.notifier.twilio.fates = dict(script.fates)
+        self.sink = SimSink(self.count_fault)
+        self.sink.poisoned = lambda row: row[0] % 997 == 500
+        for word in spoken:
+            self.at(word.at, lambda word=word: self._says(word))
+        for happening in script.happenings:
+            if happening.kind != "crash" or settings.crashes:
+                self.at(happening.at, lambda one=happening: getattr(self, f"_do_{one.kind}")(one))
+        self.at(self.end - CALM_FOR, self._calm)
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    def at(self, when: Instant, do: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (when, self._count, do))
+
+    def note(self, text: str) -> None:
+        self.log.append((self.clock.true, text))
+        if len(self.log) > 2 * LOG_LIMIT:
+            del self.log[:LOG_LIMIT]
+
+    def count_fault(self, name: str) -> None:
+        self.faults[name] += 1
+
+    def run(self) -> None:
+        """Run to the end; the journal is left open for the checks, ``remove`` ends it."""
+        with _sim_parts(self):
+            self._boot()
+            self._advance(self.end)
+
+    def remove(self) -> None:
+        self.disk.remove()
+
+    def _advance(self, until: Instant, without: str = "") -> None:
+        clock = self.clock
+        while True:
+            waiting = [(at, name) for name, at in self._due.items() if name != without] if self._is_alive else []
+            soonest = max(min((at for at, _ in waiting), default=FAR), self._frozen_until)
+            at = min(soonest, self._heap[0][0] if self._heap else FAR)
+            if at > until:
+                clock.true = max(clock.true, until)
+                return
+            clock.true = max(clock.true, at)
+            try:
+                if self._heap and self._heap[0][0] <= clock.true:
+                    heapq.heappop(self._heap)[2]()
+                    continue
+                ready = sorted(name for at, name in waiting if at <= clock.true)
+                if ready:
+                    self._step(ready[0] if len(ready) == 1 else self._order.choice(ready))
+            except Crash:
+                if without:
+                    raise  # the loop is in the middle of its turn: it goes down with the rest
+                self._die()
+
+    def _step(self, name: str) -> None:
+        true = self.clock.true
+        self._due[name] = FAR
+        try:
+            wait = getattr(self, f"_turn_{name}")()
+        except Crash:
+            raise
+        except Exception as error:
+            self.raised_exceptions.append(f"{name}: {type(error).__name__}: {error}")
+            raise
+        self._due[name] = min(self._due[name], max(true + 1, true + round(wait * 1_000)))
+
+    # -- the program's threads ------------------------------------------------------------------------------------
+
+    def _turn_bulk(self) -> float:
+        return self.subscriber.bulk.step()
+
+    def _turn_urgent(self) -> float:
+        return self.subscriber.urgent.step()
+
+    def _turn_sms(self) -> float:
+        worker, now = self.standing.worker, self.clock.now()
+        wait = worker.step(now)
+        if wait * SECOND < IDLE_LIMIT:
+            return max(0.1, wait)
+        # With nothing to do it looks once a minute; here it is woken when there is something.
+        return max(wait, (worker._next_at() - now) / SECOND)
+
+    def _turn_influxdb(self) -> float:
+        # Slower than in service, to save the simulation time; how often it looks changes nothing that is checked.
+        return max(2 * 3_600.0, self.standing.mirror.step(self.clock.now()))
+
+    def _turn_loop(self) -> float:
+        self.turns += 1
+        self.line.step(self.inbox.take(0))
+        if self.inbox.depth():
+            return 0.0
+        raised = sum(self.standing.counters.raised.values())
+        if raised != self._raised_total:
+            self._raised_total = raised
+            self._look_for_alarms()
+        worker, now = self.standing.worker, self.clock.now()
+        due = self.core.next_due(room_at=worker.room_at(now))
+        wait = self.settings.tick if due is None else min(self.settings.tick, due - now)
+        return max(wait, 1) / 1_000
+
+    def _wake_loop(self, urgent: bool) -> None:
+        linger = 0 if urgent or not self.settings.linger else self._order.randrange(self.settings.linger)
+        self._due["loop"] = min(self._due.get("loop", FAR), self.clock.true + linger)
+
+    def _wake(self, name: str) -> None:
+        self._due[name] = self.clock.true
+
+    def _pause(self, seconds: float) -> bool:
+        self._advance(self.clock.true + round(seconds * 1_000), without="loop")
+        return False
+
+    # -- life and death -------------------------------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        try:
+            self._start()
+        except JournalError as error:
+            if not isinstance(error, JournalUnavailableError) and self.disk.mode == "ok":
+                raise
+            self.count_fault("start_refused_by_the_disk")
+            self.note(f"start refused: {error}")
+            if self.disk._journal is not None:
+                self.disk.kill(torn=False)
+            self.at(self.clock.true + 5 * SECOND, self._boot)
+        except Crash:
+            self.disk.kill(torn=False)
+            self.at(self.clock.true + 5 * SECOND, self._boot)
+
+    def _start(self) -> None:
+        """Do what ``app.Daemon`` does."""
+        clock, config = self.clock, self.config
+        clock.reborn()
+        journal = self.disk.open()
+        had_session = journal.last_now() is not None
+        self.inbox = SimInbox(self._wake_loop)
+        router = Router(config.topics)
+        counters = Counters()
+        self.core = Core(journal, config.plan, router, channel="twilio", counters=counters)
+        self.standing = Standing(self.core, clock, self.inbox, counters, Heartbeats(), home_count=3)
+        self.line = Line(self.core, self.standing, clock, pause=self._pause)
+        self.core.restore(clock.now(), blind_start=True)
+        self._due = {"loop": clock.true, "sms": clock.true, "influxdb": clock.true, "bulk": clock.true,
+                     "urgent": clock.true}  # fmt: skip
+        self.standing.worker = parts.make_worker(config, journal, self.inbox, clock.now())
+        self.standing.worker._jitter = self.standing.worker._channel._jitter = random.Random(self.seed)
+        self.line.wakes.append(lambda: self._wake("sms"))
+        self.standing.mirror = parts.make_mirror(config, journal, self.inbox, clock.now())
+        self.standing.mirror._jitter = random.Random(self.seed)
+        topics = Topics(router.filters, router.urgent_topics)
+        before = Before(known_until=self.core.engine.frozen_at, had_session=had_session)
+        self.subscriber = Subscriber(
+            Access(config.settings.mqtt, config.settings.gateway), topics, self.inbox, clock, before,
+            connect=lambda *args: SimConnection(*args, broker=self.broker, wake=self._wake),
+        )  # fmt: skip
+        self.standing.subscriber = self.subscriber
+        self.subscriber.start()
+        self._raised_total = 0
+        self._is_alive = True
+        if self.downs and self.downs[-1][1] == FAR:
+            self.downs[-1] = (self.downs[-1][0], clock.true)
+        self._look_for_alarms()
+        self.note("daemon started")
+
+    def _failpoint(self, name: str) -> None:
+        if self._armed and self._armed == name:
+            self.note(f"killed at {name}")
+            self.count_fault(f"kill_{name}")
+            self._armed = ""
+            raise Crash
+
+    def _die(self, *, torn: bool = False) -> None:
+        self._is_alive = False
+        self._armed = ""
+        self.disk.kill(torn=torn)
+        for connection in (self.subscriber.bulk, self.subscriber.urgent):
+            self.broker.gone(connection._client_id)
+        for reader in (getattr(self.standing.mirror._source, "_reader", None),):
+            if reader is not None:
+                reader.close()
+        self.downs.append((self.clock.true, FAR))
+        self.note("daemon is dead")
+        self.at(self.clock.true + self._crash_lasts, self._boot)
+
+    # -- happenings -----------------------------------------------------------------------------------------------
+
+    def _do_crash(self, one: Happening) -> None:
+        if not self._is_alive or self._armed or self._is_near_a_command():
+            if self.clock.true < self.end - CALM_FOR - HOUR:
+                self.at(self.clock.true + 3 * MINUTE, lambda: self._do_crash(one))
+            return
+        self._crash_lasts = one.lasts
+        if one.detail == "idle":
+            self.count_fault("kill_idle")
+            self._kill()
+            return
+        self._armed = one.detail
+        self.at(self.clock.true + 40 * MINUTE, self._give_up_crash)
+
+    def _kill(self) -> None:
+        raise Crash
+
+    def _give_up_crash(self) -> None:
+        self._armed = ""
+
+    def _is_near_a_command(self) -> bool:
+        """People's words are given at fixed times; a restart that moved one would move what follows from it."""
+        true = self.clock.true
+        return any(true - MINUTE <= at <= true + 45 * MINUTE for at in self._command_times)
+
+    def _do_link(self, one: Happening) -> None:
+        self.count_fault(f"link_{one.detail}")
+        self.note(f"link: {one.detail} for {one.lasts} ms")
+        broker, end = self.broker, self.clock.true + one.lasts
+        self._outage("broker_offline", one.lasts)
+        if one.detail in ("cut", "half_open"):
+            broker.is_reachable = False
+            broker.cut(silently=one.detail == "half_open")
+            self.at(end, lambda: setattr(broker, "is_reachable", True))
+        elif one.detail == "session_expires":
+            broker.is_reachable = False
+            broker.cut(silently=False)
+            self.at(end, broker.forget)
+            self.at(end, lambda: setattr(broker, "is_reachable", True))
+        elif one.detail == "broker_drops":
+            broker.is_reachable = False
+            broker.cut(silently=False)
+            broker.queue_limit = 5
+            self.at(end, lambda: setattr(broker, "is_reachable", True))
+            self.at(end + MINUTE, lambda: setattr(broker, "queue_limit", None))
+        else:
+            broker.stop()
+            self.at(end, lambda: broker.start(keeps=one.detail == "broker_restart"))
+        self.at(end + self._order.randrange(250, 8_000), self._try_again)
+
+    def _try_again(self) -> None:
+        """The back-off's next try has come: the connections skip most of those that must fail, to save time."""
+        if self._is_alive:
+            for connection in (self.subscriber.bulk, self.subscriber.urgent):
+                connection.retry_now()
+
+    def _outage(self, fault: str, lasts: Span) -> None:
+        self.outages.setdefault(fault, []).append((self.clock.true, self.clock.true + lasts))
+
+    def _step_clock(self, offset: Span) -> None:
+        self.clock.wall_offset += offset
+        self.note(f"wall clock set by {offset} ms")
+        self.count_fault("clock_step" if abs(offset) > 2_000 else "clock_drift")
+        if self._is_alive:
+            self._due["loop"] = min(self._due["loop"], self.clock.true + self._order.randrange(1_000))
+
+    def _do_stop(self, one: Happening) -> None:
+        """SIGSTOP: nothing of the daemon moves."""
+        if not self._is_alive or self._is_near_a_command():
+            return
+        self.count_fault("stopped")
+        self._frozen_until = self.clock.true + one.lasts
+        self.downs.append((self.clock.true, self._frozen_until))
+
+    def _do_disk(self, one: Happening) -> None:
+        if self._is_near_a_command():
+            return
+        self.note(f"disk: {one.detail} for {one.lasts} ms")
+        self.disk.set(one.detail)
+        self.downs.append((self.clock.true, self.clock.true + one.lasts + 2 * SECOND))
+        self.at(self.clock.true + one.lasts, lambda: self.disk.set("ok"))
+
+    def _do_influx(self, one: Happening) -> None:
+        self.note(f"history: {one.detail} for {one.lasts} ms")
+        if one.detail != "small":
+            self._outage("influxdb_offline", one.lasts)
+        self.sink.mode = one.detail
+        self.at(self.clock.true + one.lasts, lambda: setattr(self.sink, "mode", "ok"))
+
+    def _do_sms(self, one: Happening) -> None:
+        self.note(f"sms: {one.detail} for {one.lasts} ms")
+        self.count_fault(f"sms_{one.detail}")
+        self._outage("sms_offline", one.lasts)
+        if one.detail == "down":
+            self.notifier.is_down = True
+        else:
+            self.notifier.refuses_all = Reason.UNAUTHORISED
+
+        def over() -> None:
+            self.notifier.is_down, self.notifier.refuses_all = False, None
+
+        self.at(self.clock.true + one.lasts, over)
+
+    def _calm(self) -> None:
+        """From here on everything works."""
+        self.note("calm from here on")
+        self.notifier.rates = {}
+        self._armed = ""
+
+    def _do_garbage(self, one: Happening) -> None:
+        rng = random.Random(one.detail)
+        home_id = rng.choice(self.script.home_ids)
+        sensor = rng.choice([word for word in self.words.values() if word.home_id == home_id])
+        topic = rng.choice((sensor.topic, f"guard/s1/{home_id}/nobody", "guard/x", f"{sensor.topic}/more"))
+        body = rng.choice((b"{", b"\xff\xfe", b'{"power_w": NaN}', b'{"power_w": 1e9}', b"[" * 3_000, b'{"ts": "x"}' * 9))
+        word = Word(-2 - len(self.words), self.clock.true, 0, home_id, sensor.sensor_id, None, 0.0, topic=topic, garbage=body)
+        self.count_fault("garbage")
+        self._publish(word, body)
+
+    def _do_dead_sensor(self, one: Happening) -> None:
+        self.count_fault("dead_sensor")
+        self.note(f"sensor {one.detail} is dead for {one.lasts} ms")
+        self._dead_sensors[one.detail] = self.clock.true + one.lasts
+
+    def _do_step(self, one: Happening) -> None:
+        """Set the wall clock in a lull, so that no word is on its way across the step."""
+        quiet = self._lull(self.clock.true)
+        self.at(quiet, lambda: self._step_clock(int(one.detail)))
+
+    def _lull(self, at: Instant) -> Instant:
+        """The next instant with no word within twelve seconds, either way."""
+        while True:
+            place = bisect_left(self._busy_times, at - 12 * SECOND)
+            if place == len(self._busy_times) or self._busy_times[place] > at + 12 * SECOND:
+                return at
+            at = self._busy_times[place] + 13 * SECOND
+
+    # -- devices --------------------------------------------------------------------------------------------------
+
+    def _says(self, word: Word) -> None:
+        dead_until = self._dead_sensors.get(f"{word.home_id}/{word.sensor_id}", 0)
+        if self.clock.true < dead_until:
+            return
+        # The bridge runs on the box; in a world whose clock is set, everybody takes the time from there.
+        device_now = self.clock.wall() if self.script.steps_clock else self.clock.true
+        self.said_at[word.uid] = device_now
+        body = payload(word, device_now)
+        self.at(self.clock.true + word.delay, lambda: self._publish(word, body))
+
+    def _publish(self, word: Word, body: bytes) -> None:
+        if self.broker.publish(Packet(word.topic, body, 1, word.uid)):
+            self.published.add(word.uid)
+        elif word.uid >= 0:
+            # The device has no PUBACK: it tries again, in the order in which it spoke.
+            self.at(self.clock.true + 500, lambda: self._publish(word, body))
+
+    def _was_acked(self, packet: Packet) -> None:
+        self.acked.add(packet.uid)
+
+    # -- people ---------------------------------------------------------------------------------------------------
+
+    def _look_for_alarms(self) -> None:
+        for alarm in self.core.journal.reader.alarms(open_only=True, limit=1_000):
+            if alarm.alarm_id not in self._known_alarms:
+                self._known_alarms.add(alarm.alarm_id)
+                self.note(f"alarm {alarm.alarm_id}")
+                self._somebody_is_told(alarm)
+
+    def _somebody_is_told(self, alarm: Alarm) -> None:
+        rng = random.Random(f"{self.seed}:{alarm.home_id}:{alarm.rule_id}:{self._true(alarm.raised_at) // HOUR}")
+        if rng.random() < self.script.never_answers:
+            self.count_fault("nobody_answers")
+            return
+        late = self.clock.true - self._true(alarm.raised_at) > 5 * MINUTE
+        base = -(-self.clock.true // HOUR) * HOUR if late else self._true(alarm.raised_at)
+        answers_at = base + rng.choice((12, 20, 50, 300)) * MINUTE + rng.randrange(60) * SECOND
+        closes_at = answers_at + rng.choice((5, 60, 600)) * MINUTE
+        outcome = rng.choice((AlarmOutcome.FINE, AlarmOutcome.HELPED, AlarmOutcome.FALSE_ALARM))
+        if rng.random() < 0.8:
+            self._will_say(answers_at, CommandKind.ACKNOWLEDGE, alarm.alarm_id)
+        self._will_say(closes_at, CommandKind.CLOSE, alarm.alarm_id, outcome=outcome)
+
+    def _true(self, at: Instant) -> Instant:
+        return at - self.clock.followed
+
+    def _will_say(self, at: Instant, kind: str, target: str, **more: object) -> None:
+        at = self._lull(at)
+        self._command_times.append(at)
+        self.at(at, lambda: self._ask(kind, target, **more))
+
+    def _ask(self, kind: str, target: str, tries: int = 0, **more: object) -> None:
+        if self.clock.true in self._command_times:
+            self._command_times.remove(self.clock.true)
+        if not self._is_alive or self._frozen_until > self.clock.true:
+            if tries < 50:
+                self.at(self.clock.true + 30 * SECOND, lambda: self._ask(kind, target, tries + 1, **more))
+            return
+        command = Command(f"c{len(self.asked)}-{self.clock.true}", kind, target, "wang", self.clock.now(), **more)
+
+        def reply(answer: object) -> None:
+            self.asked.append(Asked(command, answer))
+            self.note(f"{kind} {target}: {answer or 'taken'}")
+
+        self.inbox.put(Request(command, reply), urgent=True)
+
+    def _do_away(self, one: Happening) -> None:
+        self._will_say(self.clock.true, CommandKind.AWAY, one.detail, until=self.clock.now() + one.lasts)
+        if one.lasts % 2:
+            self._will_say(self.clock.true + one.lasts // 2, CommandKind.BACK, one.detail)
+
+    def _do_test(self, one: Happening) -> None:
+        self._will_say(self.clock.true, CommandKind.TEST_MODE, one.detail, until=self.clock.now() + one.lasts)
+
+    def _do_mute(self, one: Happening) -> None:
+        self._will_say(
+            self.clock.true, CommandKind.MUTE, MUTED_RULE, until=self.clock.now() + one.lasts, home_id=one.detail
+        )
+
+    def _do_mute_critical(self, one: Happening) -> None:
+        for rule_id in ("panic", "smoke"):
+            self._will_say(self.clock.true, CommandKind.MUTE, rule_id, until=self.clock.now() + one.lasts)
+
+    def _do_reload(self, one: Happening) -> None:
+        del one
+        self.count_fault("reload")
+
+
+@contextmanager
+def _sim_parts(world: World) -> Iterator[None]:
+    """Let ``parts`` make the worker and the mirror with the world's channel and history."""
+    notifiers, sinks = parts.NOTIFIERS, parts.SINKS
+    parts.NOTIFIERS = {"twilio": lambda _settings, _token: world.notifier}
+    parts.SINKS = {"influxdb": lambda _settings, _token: world.sink}
+    every = core.CHECKPOINT_EVERY
+    # Mostly far apart: a checkpoint costs a world more than a day of readings, and a long tail is the harder case.
+    core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((every, HOUR, 6 * HOUR, DAY))
+    try:
+        yield
+    finally:
+        parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, every
+
+
+def path_for(directory: Path) -> Path:
+    """Where the journal of a world lies: memory, where there is some."""
+    return directory / "journal.db"
