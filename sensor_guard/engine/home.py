@@ -247,6 +247,8 @@ class Home:
         elif state.says_nothing_new(quantity, value, at):
             if value > 0.0 and quantity in FLOWING:
                 self._activity(state, at, effects)
+            if self.is_blind and quantity != _BATTERY:
+                self._disprove_blindly(state, at)
         else:
             self._news(state, reading, at, now, effects)
 
@@ -260,6 +262,8 @@ class Home:
         self._learn(state, quantity, value, at, effects)
         if quantity == _BATTERY:
             self._battery(state, value, at, now, effects)
+        elif self.is_blind:
+            self._disprove_blindly(state, at)
         level = state.level
         if not was_observed or (level != before and (level is None or not state.calm_from < level < state.calm_to)):
             self._look_again(state, at, now, effects)
@@ -301,6 +305,13 @@ class Home:
         for watch in self.watches:
             if watch.rule.condition.quantity == Quantity.BATTERY_PCT:
                 self.evaluate(watch, at, now, effects)
+
+    def _disprove_blindly(self, state: SensorState, at: Instant) -> None:
+        """What a device kept for us while we were blind says nothing of the rest of that time, but it was in use then."""
+        for watch in state.watches:
+            if watch.condition.form is Form.BELOW and not watch.is_met and state.level is not None:
+                if state.level_at == at and state.level >= watch.condition.threshold:
+                    watch.pulse(at)
 
     def _retained(
         self, state: SensorState, quantity: str, value: float, at: Instant, now: Instant, effects: Effects

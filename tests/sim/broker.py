@@ -154,7 +154,7 @@ class Broker:
         """Break the connections, by a reset or without a word."""
         for session in self.sessions.values():
             if session.line is not None:
-                session.line.broken = "silent" if silently else "reset"
+                session.line.breaks("silent" if silently else "reset")
                 session.line.wake()
                 session.line = None
 
@@ -245,6 +245,12 @@ class SimConnection:
         if not self.is_up:
             self._retry_at = 0.0
             self.wake()
+
+    def breaks(self, how: str) -> None:
+        """The connection is worth nothing from now on. Until now an answer to each PINGREQ has come."""
+        if not self.broken:
+            self._heard_at, self._heard_real = self._clock.now(), self._clock.monotonic()
+        self.broken = how
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 

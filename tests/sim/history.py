@@ -109,8 +109,15 @@ class History:
                 " acknowledged_at, closed_at, closed_by, evidence FROM alarms"
             )
         }
+        nows = dict(self.batches)
+        wanted = {
+            subject: self.true(nows[seq], seq)
+            for subject, seq in db.execute(
+                "SELECT subject, batch_seq FROM trail WHERE what = 'notification' AND before = ''"
+            )
+        }
         self.outbox = [
-            Row(*row)
+            Row(*row[:10], wanted[row[0]], row[11])
             for row in db.execute(
                 "SELECT notification_id, alarm_id, kind, severity, step, recipient_id, code, state, attempts, reason,"
                 " created_at, due_at FROM outbox ORDER BY created_at, rowid"

@@ -214,7 +214,11 @@ class Oracle:
             or (item.quantity == "flow_l_min" and item.value > 0)
             or (item.quantity == "door_open" and before is not None and before != item.value)
         )
+        in_use = self.is_blind and item.quantity == "power_w"
         for look in self.looks:
+            if in_use and look.rule.rule_id == "electricity_low" and item.value >= look.rule.condition.threshold:
+                if not look.met:  # nobody saw the rest of the time, but this was seen
+                    look.counted, look.since, look.needs = 0, at, look.rule.condition.hold_for
             if active and look.rule.condition.form is Form.QUIET and one in look.devices:
                 look.counted, look.met, look.since = 0, False, at
                 look.needs = look.rule.condition.hold_for

@@ -344,8 +344,11 @@ class World:
             self.at(end + MINUTE, lambda: setattr(broker, "queue_limit", None))
         else:
             broker.stop()
+            broker.is_reachable = False
             self.at(end, lambda: broker.start(keeps=one.detail == "broker_restart"))
-        self.at(end + self._order.randrange(250, 8_000), self._try_again)
+            # The devices are back before us. Those that come later are told as late ones, which is tested elsewhere.
+            self.at(end + SECOND, lambda: setattr(broker, "is_reachable", True))
+        self.at(end + SECOND + self._order.randrange(250, 8_000), self._try_again)
 
     def _try_again(self) -> None:
         """The back-off's next try has come: the connections skip most of those that must fail, to save time."""

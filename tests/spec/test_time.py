@@ -2,6 +2,7 @@
 
 from sensor_guard.engine.plan import Sensor
 from sensor_guard.model import (
+    DEVICE_TIME,
     HOUR,
     MINUTE,
     ClockStepped,
@@ -12,7 +13,7 @@ from sensor_guard.model import (
     PlanChanged,
     Reading,
 )
-from sensor_guard.testing import Home, plan_for
+from sensor_guard.testing import Home, plan_for, span
 from tests.spec.conftest import GATEWAY_RULES, RULES
 
 
@@ -182,3 +183,20 @@ def test_a_late_word_of_a_silent_sensor_takes_back_its_silence(home_with):
     home.says("m", "power_w", 30, observed_at=home.clock.at - 2 * HOUR)
     assert home.alarms() == [("sensor_silent", "cleared")]
     assert home.passes("2h1m").alarms() == [("sensor_silent", "active")]
+
+
+def test_use_that_a_device_kept_for_us_while_we_were_blind_takes_the_hold_back(home_with):
+    home = home_with("electricity_low")
+    home.reads(power_w=3, every="30m").passes("6h").silent()
+    home.feed(LinkLost(home.clock.at))
+    lost_at = home.clock.at
+    home.clock.passes("4h")
+    home.feed(LinkUp(home.clock.at, session_present=True, blind_from=lost_at))
+    for offset, watts in (("1h", 3), ("2h", 1_800), ("3h", 3)):
+        home.says("power", "power_w", watts, observed_at=lost_at + span(offset), flags=DEVICE_TIME)
+    home.feed(Drained(home.clock.at))
+
+    home.reads(power_w=3, every="30m").passes("11h59m")
+    assert home.alarms() == []
+    home.passes("1m")
+    assert home.raised() == [("electricity_low", "22h0m")]
