@@ -13,6 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN_LIMIT = 1_000
 _known: dict[str, Instant] = {}
 """The texts that were read last, and what they mean: a memory that changes no answer."""
+_FAR = 1e17
 _MILLISECONDS_FROM = 1e11
 """An epoch number from here on is in ms (1e11 s is the year 5138, 1e11 ms is 1973)."""
 
@@ -54,6 +55,7 @@ def _instant_of_text(said: str) -> Instant | None:
 
 
 def _instant_of_number(said: object) -> Instant | None:
-    if type(said) is int or type(said) is float:
+    # Below zero is no time of ours, and a large one times a thousand is infinite.
+    if (type(said) is int or type(said) is float) and 0 <= said < _FAR:
         return round(said if said >= _MILLISECONDS_FROM else said * 1_000)
     return None

@@ -157,6 +157,8 @@ def test_a_plausible_time_is_the_devices_own(said, observed_at):
         4.32,
         1e300,
         -1e300,
+        -1e308,
+        -1.7e305,
         1 << 53,
         "",
         "2026-03-01",

@@ -197,7 +197,10 @@ class World:
 
     def _turn_influxdb(self) -> float:
         # Slower than in service, to save the simulation time; how often it looks changes nothing that is checked.
-        return max(2 * 3_600.0, self.standing.mirror.step(self.clock.now()))
+        wait = self.standing.mirror.step(self.clock.now())
+        if wait == 0:
+            return 1.0
+        return wait if wait > 1 and self.sink.mode == "ok" else max(2 * 3_600.0, wait)
 
     def _turn_loop(self) -> float:
         self.turns += 1
@@ -348,7 +351,8 @@ class World:
             self.at(end, lambda: broker.start(keeps=one.detail == "broker_restart"))
             # The devices are back before us. Those that come later are told as late ones, which is tested elsewhere.
             self.at(end + SECOND, lambda: setattr(broker, "is_reachable", True))
-        self.at(end + SECOND + self._order.randrange(250, 8_000), self._try_again)
+        back = random.Random(f"{self.seed}:retry:{one.at}").randrange(250, 8_000)
+        self.at(end + SECOND + back, self._try_again)
 
     def _try_again(self) -> None:
         """The back-off's next try has come: the connections skip most of those that must fail, to save time."""

@@ -1,0 +1,272 @@
+"""Some worlds in CI, the same worlds twice, and each invariant proven able to fail. All of it: python -m tests.sim."""
+
+import os
+import random
+import shutil
+
+import pytest
+
+from sensor_guard.core import Core
+from sensor_guard.engine import conditions, escalation, orders
+from sensor_guard.engine.cases import Cases
+from sensor_guard.engine.conditions import SensorState
+from sensor_guard.engine.engine import Engine
+from sensor_guard.engine.home import Home
+from sensor_guard.journal.outbox import Outbox
+from sensor_guard.journal.packets import RecentPackets
+from sensor_guard.journal.readings import ReadingTable
+from sensor_guard.line import Line
+from sensor_guard.model import DAY, HOUR, MINUTE, Response, Truth
+from sensor_guard.mqtt.link import Link
+from sensor_guard.notify.doubts import Doubts
+from sensor_guard.notify.worker import SmsWorker
+from sensor_guard.sinks.mirror import Mirror
+from tests.sim import config
+from tests.sim.__main__ import one, quiet
+from tests.sim.invariants import Invariant
+from tests.sim.run import Outcome, run, world_of
+from tests.sim.world import Settings
+
+SEEDS = int(os.environ.get("SENSOR_GUARD_SIM_SEEDS", "24"))
+"""Worlds of seven days in this test; CI runs 200 by the command."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    quiet()
+    yield
+    shutil.rmtree(config.folder(), ignore_errors=True)
+    config.folder.cache_clear()
+    config.config.cache_clear()
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_violated_in_any_world():
+    for seed in range(SEEDS):
+        outcome = one((seed, 7))
+        assert outcome.found == [], outcome.told()
+
+
+def test_the_same_seed_is_the_same_world():
+    first, second = run(3, 3), run(3, 3)
+    assert (first.last, first.faults, first.turns) == (second.last, second.faults, second.turns)
+
+
+def test_a_world_that_fails_says_how_to_see_it_again(monkeypatch):
+    monkeypatch.setattr(conditions, "REARM_FOR", HOUR)
+    monkeypatch.setattr(orders, "REARM_FOR", HOUR)
+    outcome = first_failure()
+    assert f"again: python -m tests.sim --seed {outcome.seed} --days {outcome.days}" in outcome.told()
+    assert str(outcome.found[0].invariant) in outcome.told()
+
+
+def first_failure(days: int = 4, limit: int = 60) -> Outcome:
+    """The first world that the changed program does not survive."""
+    for seed in range(limit):
+        outcome = Outcome(seed, days)
+        world_of(outcome, Settings())
+        if outcome.found:
+            return outcome
+    raise AssertionError(f"{limit} worlds have not noticed")
+
+
+# -- each invariant can fail: the program is broken in one place, and the world says what is wrong by name ------------
+
+
+def breaks_ack(patch):
+    """Acknowledged before the commit, and the disk refuses the batch for a while."""
+    real = Line._turn
+
+    def turn(self, turn):
+        messages = turn.messages()
+        if messages and self.standing.subscriber is not None:
+            self.standing.subscriber.ack(messages)
+            for connection in (self.standing.subscriber.bulk, self.standing.subscriber.urgent):
+                connection._send_acks()
+        return real(self, turn)
+
+    patch.setattr(Line, "_turn", turn)
+
+
+def breaks_duplicates(patch):
+    """Redelivered packets are new ones."""
+    patch.setattr(RecentPackets, "seen", lambda *_args, **_more: False)
+
+
+def breaks_replay(patch):
+    """A random draw decides in the engine."""
+    real, rng = Cases.raise_alarm, random.Random(5)
+
+    def raise_alarm(self, rule, at, now, evidence, effects):
+        real(self, rule, at - rng.randrange(1, 2_000), now, evidence, effects)
+
+    patch.setattr(Cases, "raise_alarm", raise_alarm)
+
+
+def breaks_closing(patch):
+    """An alarm that is no longer true closes by itself."""
+    real = Cases.happens
+
+    def happens(self, rule_id, happening, at, effects):
+        real(self, rule_id, happening, at, effects)
+        alarm = self.open_alarm(rule_id)
+        if alarm is not None and alarm.condition is Truth.FALSE:
+            from sensor_guard.engine.alarm import Happening, happen
+
+            closed = happen(alarm, Happening.CLOSED, at, effects, actor_id="nobody", outcome="fine")
+            self._answered(closed, at, effects)
+
+    patch.setattr(Cases, "happens", happens)
+
+
+def breaks_mute(patch):
+    """A mute of the panic button is taken."""
+    real = Engine._mute
+
+    def mute(self, seq, item, effects):
+        before = len(effects.refused)
+        real(self, seq, item, effects)
+        del effects.refused[before:]
+
+    patch.setattr(Engine, "_mute", mute)
+
+
+def breaks_silence(patch):
+    """A sensor that is not heard of counts as quiet."""
+    patch.setattr(SensorState, "observed", property(lambda _self: True, lambda _self, _value: None))
+
+
+def breaks_blindness(patch):
+    """A gap in which the broker may have lost everything counts as seen."""
+    patch.setattr(Link, "_blind_from", lambda *_args: None)
+    patch.setattr("sensor_guard.mqtt.lane.Lane.end_session_fault", lambda *_args: None)
+    patch.setattr("sensor_guard.engine.home.Home.fault", lambda *_args: None)
+
+
+def breaks_deadlines(patch):
+    """Readings first, then what was overdue."""
+    real = Home.advance
+
+    def advance(self, until, now, effects):
+        deadline, self.deadline = self.deadline, conditions.FAR
+        real(self, until, now, effects)
+        self.deadline = min(deadline, self.next_deadline())
+        real(self, until, now, effects)
+
+    patch.setattr(Home, "advance", advance)
+
+
+def breaks_cause(patch):
+    """Twelve hours are eleven."""
+    real = conditions.Watch.completes_at
+    patch.setattr(conditions.Watch, "completes_at", lambda self: real(self) - (HOUR if self.needs == 12 * HOUR else 0))
+
+
+def breaks_alarm(patch):
+    """Twelve hours never come to an end."""
+    real = conditions.Watch.completes_at
+    patch.setattr(
+        conditions.Watch, "completes_at", lambda self: conditions.FAR if self.needs == 12 * HOUR else real(self)
+    )
+
+
+def breaks_ladder(patch):
+    """An alarm that is no longer true is told to nobody further."""
+    real = escalation.Climb.advance
+
+    def advance(self, alarm, ladder, now, effects):
+        if self.step and alarm.response is Response.UNANSWERED:
+            self.due_at = now + 30 * DAY
+            return
+        real(self, alarm, ladder, now, effects)
+
+    patch.setattr(escalation.Climb, "advance", advance)
+
+
+def breaks_sending(patch):
+    """A text whose reply was lost counts as sent."""
+    real = SmsWorker._failed
+
+    def failed(self, notification, error, now):
+        if error.reason in ("unavailable", "rate_limited", "server_error", "unreachable"):
+            self._reports.say(notification, "accepted", now, "")
+            return
+        real(self, notification, error, now)
+
+    patch.setattr(SmsWorker, "_failed", failed)
+
+
+def breaks_reconciling(patch):
+    """A text in doubt is sent again without a look into the provider's list."""
+
+    def reconcile(self, now):
+        theirs = self._doubts.due(now)
+        for one_ in theirs:
+            self._doubts.forget(one_)
+            self._settle(one_, None, now)
+        return bool(theirs)
+
+    patch.setattr(SmsWorker, "_reconcile", reconcile)
+    patch.setattr(Doubts, "_unused", None, raising=False)
+
+
+def breaks_history(patch):
+    """The cursor moves though the write has failed."""
+    real = Mirror._failed
+
+    def failed(self, error, rows, kept, now):
+        self._advance(rows[-1][0], now)
+        return real(self, error, rows, kept, now)
+
+    patch.setattr(Mirror, "_failed", failed)
+
+
+def breaks_restart(patch):
+    """What was counted of a hold is forgotten with the process."""
+    real = Core.restore
+
+    def restore(self, now, **more):
+        differences = real(self, now, **more)
+        for home in self.engine.homes.values():
+            for watch in home.watches.values():
+                watch.restart(now)
+        self.engine.schedule_all()
+        return differences
+
+    patch.setattr(Core, "restore", restore)
+
+
+MUTATIONS = {
+    Invariant.NO_ACKED_READING_LOST: breaks_ack,
+    Invariant.NO_READING_TWICE: breaks_duplicates,
+    Invariant.JOURNAL_REPLAY_EQUALS: breaks_replay,
+    Invariant.ONLY_PEOPLE_CLOSE: breaks_closing,
+    Invariant.CRITICAL_NEVER_MUTED: breaks_mute,
+    Invariant.SILENT_IS_NEVER_INACTIVITY: breaks_silence,
+    Invariant.LOSS_IS_BLIND: breaks_blindness,
+    Invariant.DEADLINES_BEFORE_READINGS: breaks_deadlines,
+    Invariant.NO_ALARM_WITHOUT_CAUSE: breaks_cause,
+    Invariant.NO_MISSED_ALARM: breaks_alarm,
+    Invariant.OPEN_ALARM_IS_ANSWERED_OR_ESCALATED: breaks_ladder,
+    Invariant.NO_TEXT_MISSING: breaks_sending,
+    Invariant.NO_TEXT_TWICE_WITHIN_WINDOW: breaks_reconciling,
+    Invariant.HISTORY_IS_COMPLETE: breaks_history,
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "breaks"), MUTATIONS.items(), ids=[str(name) for name in MUTATIONS])
+def test_the_simulation_notices_by_name(name, breaks, monkeypatch):
+    breaks(monkeypatch)
+    assert first_failure().found[0].invariant is name
+
+
+def test_every_invariant_is_proven():
+    assert set(Invariant) - set(MUTATIONS) == {
+        Invariant.NOTHING_RAISES,
+        Invariant.RESTART_CHANGES_NOTHING,
+        Invariant.TICK_SIZE_CHANGES_NOTHING,
+    }
+
+
+_ = (ReadingTable, Outbox, MINUTE)
