@@ -307,11 +307,12 @@ class Home:
                 self.evaluate(watch, at, now, effects)
 
     def _disprove_blindly(self, state: SensorState, at: Instant) -> None:
-        """What a device kept for us while we were blind says nothing of the rest of that time, but it was in use then."""
-        for watch in state.watches:
-            if watch.condition.form is Form.BELOW and not watch.is_met and state.level is not None:
-                if state.level_at == at and state.level >= watch.condition.threshold:
-                    watch.pulse(at)
+        """What a device kept for us while we were blind says nothing of the time around it, but it was in use then."""
+        level = state.level if state.level_at == at else None
+        for watch in state.watches if level is not None else ():
+            condition = watch.condition
+            if condition.form is Form.BELOW and not watch.is_met and level is not None and level >= condition.threshold:
+                watch.pulse(at)
 
     def _retained(
         self, state: SensorState, quantity: str, value: float, at: Instant, now: Instant, effects: Effects

@@ -8,7 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fuzz.fuzz import Fuzz, FuzzError, odd_times
+from tests.fuzz.fuzz import Fuzz, FuzzError
+from tests.fuzz.times import odd_times
 
 
 def main() -> int:
@@ -26,9 +27,13 @@ def main() -> int:
             odd_times(given.seed, given.timestamps, report)
         except FuzzError as error:
             print(f"seed {given.seed}: {error}")
-            print(f"again: python -m tests.fuzz --payloads {given.payloads} --timestamps {given.timestamps} --seed {given.seed}")
+            again = f"--payloads {given.payloads} --timestamps {given.timestamps} --seed {given.seed}"
+            print(f"again: python -m tests.fuzz {again}")
             return 1
-    row = {one.name: getattr(report, one.name) for one in dataclasses.fields(report)} | {"seed": given.seed, "seconds": round(time.perf_counter() - started, 1)}
+    row = {one.name: getattr(report, one.name) for one in dataclasses.fields(report)} | {
+        "seed": given.seed,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
     print(json.dumps(row, indent=1))
     if given.report is not None:
         given.report.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")

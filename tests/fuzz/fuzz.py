@@ -18,7 +18,6 @@ from sensor_guard.engine.plan import HomePlan, Plan, Sensor
 from sensor_guard.journal import Journal
 from sensor_guard.journal.quarantine import ROW_LIMIT
 from sensor_guard.model import (
-    BAD_DEVICE_CLOCK,
     DEVICE_TIME,
     GATEWAY,
     HOUR,
@@ -36,7 +35,7 @@ from sensor_guard.model import (
     RejectReason,
 )
 from sensor_guard.testing import default_ladders
-from tests.fuzz.payloads import HOMES, KEEPER, START, Mutator, odd_time, topics
+from tests.fuzz.payloads import HOMES, KEEPER, START, Mutator, topics
 from tests.spec.conftest import GATEWAY_RULES, RULES
 
 BATCH = 250
@@ -76,7 +75,9 @@ def fuzz_plan(known: dict[str, object]) -> Plan:
             if entry.home_id == home_id  # type: ignore[attr-defined]
         }
         homes.append(HomePlan(home_id, "s1", "b1", tuple(sensors.values()), default_ladders()))
-    return Plan(tuple(RULES + GATEWAY_RULES), (*homes, HomePlan(GATEWAY, "", "", (), default_ladders())), lateness=5 * SECOND)
+    return Plan(
+        tuple(RULES + GATEWAY_RULES), (*homes, HomePlan(GATEWAY, "", "", (), default_ladders())), lateness=5 * SECOND
+    )
 
 
 class Fuzz:
@@ -185,7 +186,7 @@ class Fuzz:
                 and lowest <= one.value <= highest
                 and kind in (None, entry.kind)
                 and one.received_at == message.received_at
-                and _is_plausible(one)
+                and is_plausible(one)
                 and not (message.retained and (one.quantity in EDGES or not one.flags & RETAINED))
             )
             if not sound:
@@ -251,7 +252,9 @@ class Fuzz:
             raise FuzzError(f"{report.quarantine_rows} rows in quarantine")
         # A packet that is a copy of one before counts as read, and its readings are not stored again.
         if not 0 < report.stored <= core.counters.readings - core.counters.duplicates:
-            raise FuzzError(f"{report.stored} stored of {core.counters.readings}, {core.counters.duplicates} duplicates")
+            raise FuzzError(
+                f"{report.stored} stored of {core.counters.readings}, {core.counters.duplicates} duplicates"
+            )
         odd = db.execute("SELECT count(*) FROM readings WHERE value != value OR abs(value) > 1e10").fetchone()[0]
         if odd or journal.check(full=True):
             raise FuzzError(f"{odd} odd values; {journal.check(full=True)}")
@@ -265,7 +268,8 @@ class Fuzz:
                 raise FuzzError(f"a line of the log: {line[:300]}")
 
 
-def _is_plausible(one: Reading) -> bool:
+def is_plausible(one: Reading) -> bool:
+    """Whether a reading's time can be believed, or is ours."""
     if one.flags & DEVICE_TIME:
         return EARLIEST <= one.observed_at <= one.received_at + AHEAD
     return one.observed_at == one.received_at
@@ -274,84 +278,3 @@ def _is_plausible(one: Reading) -> bool:
 def _clock(at: Instant) -> str:
     minutes = (at - START) // MINUTE
     return f"{minutes // 60}h{minutes % 60}m"
-
-
-def odd_times(seed: int, count: int, report: Report) -> None:
-    """Throw messages with odd times at a quiet home; its alarm of twelve hours must rise in its time all the same.
-
-    Each round: power falls below 5 W, and from then on only words of the past, of the future and of no time at all
-    come, none of which says that power was used after the fall. However they are dated, the hold is complete 12 h after
-    the fall, or after the newest use that a device itself has dated later, and "last active" never lies in the future.
-    """
-    from sensor_guard.engine.engine import Engine
-    from sensor_guard.model import PlanChanged
-
-    rng = Random(f"{seed}:times")
-    known = {f"guard/s1/{KEEPER}/{kind}": entry for kind in ("power", "motion") for entry in (topics()[f"guard/s1/{KEEPER}/{kind}"],)}
-    router = Router(known)
-    low = [rule for rule in RULES if rule.rule_id in ("electricity_low", "no_movement")]
-    sensors = (Sensor("power", "power", HOUR), Sensor("motion", "motion", 25 * HOUR))
-    plan = Plan(tuple(low), (HomePlan(KEEPER, "s1", "b1", sensors, default_ladders()),), lateness=5 * SECOND)
-    thrown = 0
-    while thrown < count:
-        engine = Engine(lambda _hash: plan)
-        start = START + rng.randrange(365) * 24 * HOUR
-        engine.feed([(1, PlanChanged("p", start))], start)
-        seq, raised = 1, {}
-        newest_use = newest_move = start
-        steps = 12 * 12 + 6
-        for n in range(steps + 1):
-            now = start + n * 5 * MINUTE
-            inputs = []
-            for quantity, kind in (("power_w", "power"), ("motion", "motion")):
-                odd = n > 0
-                value = 3 if quantity == "power_w" else 0
-                if n == 0:
-                    value = 60 if quantity == "power_w" else 1
-                elif rng.random() < 0.5:
-                    value = 60 if quantity == "power_w" else 1  # use, said to have been at an odd time
-                stamp = odd_time(rng, now) if odd and value in (60, 1) else str(now)
-                answer = router.route(
-                    Message(f"guard/s1/{KEEPER}/{kind}", f'{{"{quantity}": {value}, "ts": {stamp}}}'.encode(), 1, False, False, 1, 0, now)
-                )
-                thrown += odd
-                if isinstance(answer, Quarantined):
-                    raise FuzzError(f"refused for its time: {stamp}: {answer}")
-                one = answer[0]
-                if not _is_plausible(one) or one.observed_at > now + AHEAD:
-                    raise FuzzError(f"{stamp} became {one}")
-                report.times_believed += bool(one.flags & DEVICE_TIME)
-                report.times_refused += bool(one.flags & BAD_DEVICE_CLOCK)
-                use_at = min(one.observed_at, now)
-                if value == 60:
-                    newest_use = max(newest_use, use_at)
-                elif value == 1:
-                    newest_move = max(newest_move, use_at)
-                seq += 1
-                inputs.append((seq, one))
-                if value == 60:  # the meter goes on saying what it shows now
-                    seq += 1
-                    inputs.append((seq, Reading(KEEPER, "power", "power_w", 3.0, now, now)))
-            for transition in engine.feed(inputs, now).transitions:
-                if transition.reason == "raised":
-                    raised[transition.alarm_id.split(".")[1]] = transition.at
-            home = engine.homes[KEEPER]
-            for state in home.sensors.values():
-                if (state.heard_at or 0) > now or (state.silent_at > now + state.sensor.observed_for):
-                    raise FuzzError(f"last heard in the future: {state.heard_at} at {now}")
-        # From now on nothing but the plain truth comes: low, and no movement; 12 h later both are there.
-        end = start + steps * 5 * MINUTE
-        for n in range(1, 12 * 12 + 3):
-            now = end + n * 5 * MINUTE
-            seq += 2
-            plain = [(seq - 1, Reading(KEEPER, "power", "power_w", 3.0, now, now)), (seq, Reading(KEEPER, "motion", "motion", 0.0, now, now))]
-            for transition in engine.feed(plain, now).transitions:
-                if transition.reason == "raised":
-                    raised.setdefault(transition.alarm_id.split(".")[1], transition.at)
-        for rule_id, newest in (("electricity_low", newest_use), ("no_movement", newest_move)):
-            at = raised.get(rule_id)
-            if at is None:
-                raise FuzzError(f"{rule_id} was suppressed by odd times; the newest use was at {newest - start} ms")
-            if at < min(newest, start + 12 * HOUR) or at > newest + 12 * HOUR + 10 * MINUTE + AHEAD:
-                raise FuzzError(f"{rule_id} rose {at - start} ms after the start; the newest use was at {newest - start}")
-    report.timestamps += thrown

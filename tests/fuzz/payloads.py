@@ -1,7 +1,9 @@
+# ruff: noqa: E501, PERF401 - lists of odd things are read across
 """Payloads, topics and times that nobody should send, made from those that real devices do send; all from one seed."""
 
 import json
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sensor_guard.config import TopicEntry
@@ -23,7 +25,9 @@ def topics() -> dict[str, TopicEntry]:
         for kind in KINDS:
             found[f"guard/s1/{home_id}/{kind}"] = TopicEntry("s1", home_id, str(kind), str(kind), "own")
             if home_id != KEEPER:
-                found[f"zigbee2mqtt/{home_id} {kind}"] = TopicEntry("s1", home_id, f"z_{kind}", str(kind), "zigbee2mqtt")
+                found[f"zigbee2mqtt/{home_id} {kind}"] = TopicEntry(
+                    "s1", home_id, f"z_{kind}", str(kind), "zigbee2mqtt"
+                )
     found["zigbee2mqtt/h1 plug/power"] = TopicEntry("s1", "h1", "plug", "power", "zigbee2mqtt")
     return found
 
@@ -49,14 +53,18 @@ def corpus() -> list[bytes]:
     for row in KINDS.values():
         for quantity in row.quantities:
             for value in ("0", "1", "3.2"):
-                found.append(f'{{"{quantity}": {value}, "battery_pct": 80, "seq": 7, "ts": "2026-03-01T00:00:00Z"}}'.encode())
+                found.append(
+                    f'{{"{quantity}": {value}, "battery_pct": 80, "seq": 7, "ts": "2026-03-01T00:00:00Z"}}'.encode()
+                )
     found += [b'{"link": 0}', b'{"battery_pct": 9}', b"{}", b'{"state": "online"}', b"offline", b"12.05"]
     return found
 
 
-def odd_time(rng: random.Random, now: Instant) -> str:
+def odd_time(rng: random.Random, now: Instant) -> str:  # noqa: PLR0911 - a list of ways
     """A time as JSON: anything that a clock, a firmware or an attacker may write."""
-    at = now + rng.choice((0, 1, -1)) * rng.choice((1, 999, SECOND, 119_999, 120_001, 3_600_000, 48 * 3_600_000, YEAR, 100 * YEAR))
+    at = now + rng.choice((0, 1, -1)) * rng.choice(
+        (1, 999, SECOND, 119_999, 120_001, 3_600_000, 48 * 3_600_000, YEAR, 100 * YEAR)
+    )
     at += rng.randrange(-SECOND, SECOND)
     choice = rng.randrange(16)
     if choice < 3:
@@ -64,9 +72,35 @@ def odd_time(rng: random.Random, now: Instant) -> str:
     if choice == 3:
         return str(at / 1_000)
     if choice == 4:
-        return rng.choice(("0", "-1", "-0.0", "1", "1e11", "99999999999.9", "1e308", "-1e308", "1e18", "253402300800000", str(1 << 53)))
+        return rng.choice(
+            (
+                "0",
+                "-1",
+                "-0.0",
+                "1",
+                "1e11",
+                "99999999999.9",
+                "1e308",
+                "-1e308",
+                "1e18",
+                "253402300800000",
+                str(1 << 53),
+            )
+        )
     if choice == 5:
-        return rng.choice(("true", "null", '""', "[]", "{}", '"now"', '"yesterday"', '"2026-13-01T00:00:00Z"', '"0000-00-00T00:00:00Z"'))
+        return rng.choice(
+            (
+                "true",
+                "null",
+                '""',
+                "[]",
+                "{}",
+                '"now"',
+                '"yesterday"',
+                '"2026-13-01T00:00:00Z"',
+                '"0000-00-00T00:00:00Z"',
+            )
+        )
     seconds, milliseconds = divmod(max(-62_000_000_000_000, min(at, 253_000_000_000_000)), 1_000)
     text = _civil(seconds)
     if choice == 6:
@@ -87,8 +121,6 @@ def odd_time(rng: random.Random, now: Instant) -> str:
 
 
 def _civil(seconds: int) -> str:
-    from datetime import UTC, datetime, timedelta
-
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
 
@@ -116,9 +148,13 @@ class Mutator:
             return rng.choice(STRANGE_TOPICS)
         known = rng.choice(self._known)
         place = rng.randrange(len(known) + 1)
-        return known[:place] + rng.choice(("/", "#", "+", "\0", "x", "家", "\ud7ff", " ")) + known[place + rng.randrange(2) :]
+        return (
+            known[:place]
+            + rng.choice(("/", "#", "+", "\0", "x", "家", "\ud7ff", " "))
+            + known[place + rng.randrange(2) :]
+        )
 
-    def _payload(self, now: Instant) -> bytes:
+    def _payload(self, now: Instant) -> bytes:  # noqa: PLR0911 - a list of ways
         rng = self._rng
         choice = rng.randrange(12)
         if choice < 4:
@@ -135,9 +171,21 @@ class Mutator:
             place = rng.randrange(len(body) + 1)
             return bytes(rng.choice((body[:place], body[place:], body * 2, body + rng.choice(self._corpus))))
         if choice == 7:
-            return rng.choice((b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\xaf", b"\x00", b"\x1b[31m")) + bytes(body)
+            return rng.choice(
+                (b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\xaf", b"\x00", b"\x1b[31m")
+            ) + bytes(body)
         if choice == 8:
-            return rng.choice((b"[" * 4_000, b'{"a":' * 800, b"[" * 9 + b"]" * 9, b'{"power_w":' + b"[" * 7 + b"]" * 7 + b"}", b" " * 4_000, b"x" * 5_000, b""))
+            return rng.choice(
+                (
+                    b"[" * 4_000,
+                    b'{"a":' * 800,
+                    b"[" * 9 + b"]" * 9,
+                    b'{"power_w":' + b"[" * 7 + b"]" * 7 + b"}",
+                    b" " * 4_000,
+                    b"x" * 5_000,
+                    b"",
+                )
+            )
         if choice == 9:  # the same key twice, or twice in other letters
             return b"{" + bytes(body).strip()[1:-1] + b"," + bytes(body).strip()[1:-1] + b"}"
         if choice == 10:

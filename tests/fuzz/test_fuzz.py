@@ -4,7 +4,8 @@ import pytest
 
 from sensor_guard.decode import envelope, own, times
 from sensor_guard.model import DEVICE_TIME
-from tests.fuzz.fuzz import Fuzz, FuzzError, Report, odd_times
+from tests.fuzz.fuzz import Fuzz, FuzzError, Report
+from tests.fuzz.times import odd_times
 
 
 @pytest.mark.timeout(600)

@@ -6,13 +6,16 @@ import logging
 import shutil
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from multiprocessing import Pool
+from pathlib import Path
 
 import structlog
 
 from tests.sim import config
+from tests.sim.invariants import Found, Invariant
 from tests.sim.run import Outcome, run
 
 
@@ -27,11 +30,7 @@ def one(argument: tuple[int, int]) -> Outcome:
         return run(seed, days)
     except Exception as error:  # noqa: BLE001 - a seed that breaks the program is what we look for
         outcome = Outcome(seed, days)
-        import traceback
-
         outcome.last = [(0, line) for line in traceback.format_exc().splitlines()[-12:]]
-        from tests.sim.invariants import Found, Invariant
-
         outcome.found.append(Found(Invariant.NOTHING_RAISES, f"{type(error).__name__}: {error}"))
         return outcome
 
@@ -94,8 +93,7 @@ def main() -> int:
     }
     print(json.dumps(report, indent=1))
     if given.report:
-        with open(given.report, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        Path(given.report).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 1 if failed else 0
 
 

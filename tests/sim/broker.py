@@ -1,8 +1,8 @@
 """A broker in memory, and the daemon's connections to it: the subscriber's handlers without a socket.
 
-As mosquitto does it: one session a client id, first in first out; what is not acknowledged comes again with DUP; at most
-the receive maximum is under way; retained messages; $SYS. What it can do wrong is switched on from outside: be gone, be
-started again with or without what it held, forget a session, drop messages, keep a dead connection open.
+As mosquitto does it: one session a client id, first in first out; what is not acknowledged comes again with DUP; at
+most the receive maximum is under way; retained messages; $SYS. What it can do wrong is switched on from outside: be
+gone, be started again with or without what it held, forget a session, drop messages, keep a dead connection open.
 """
 
 from collections import OrderedDict, deque

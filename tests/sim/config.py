@@ -35,7 +35,7 @@ _CONTACTS = """contacts:
 @cache
 def folder() -> Path:
     """A folder for this process, in memory where the system has any: a world is written and forgotten."""
-    memory = Path("/dev/shm")  # noqa: S108
+    memory = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="sim-", dir=memory if os.access(memory, os.W_OK) else None))
 
 

@@ -72,7 +72,8 @@ class History:
         self.batches: list[tuple[int, Instant]] = db.execute("SELECT seq, now FROM batches ORDER BY seq").fetchall()
         raw = read_readings(db, 0, 1 << 62)
         self.events: list[tuple[int, Input]] = [
-            (seq, decode(kind, body)) for seq, kind, body in db.execute("SELECT seq, kind, body FROM events ORDER BY seq")
+            (seq, decode(kind, body))
+            for seq, kind, body in db.execute("SELECT seq, kind, body FROM events ORDER BY seq")
         ]
         self._step_seqs, self._offsets = [0], [0]
         for seq, item in self.events:
@@ -81,7 +82,10 @@ class History:
                 self._offsets.append(self._offsets[-1] + item.offset)
         self.raw_readings = raw
         self.readings: list[tuple[int, Reading]] = [
-            (seq, one._replace(observed_at=self.true(one.observed_at, seq), received_at=self.true(one.received_at, seq)))
+            (
+                seq,
+                one._replace(observed_at=self.true(one.observed_at, seq), received_at=self.true(one.received_at, seq)),
+            )
             for seq, one in raw
         ]
         self.steps = [

@@ -90,7 +90,7 @@ class Left:
     def is_judged(self, home_id: str, rule_id: str) -> bool:
         """Whether the oracle's word on it is exact: a device without a time of its own is not, around a restart."""
         if home_id == UNDATED and (self.world.downs or self.world.outages.get("broker_offline")):
-            return rule_id in ("panic",)
+            return rule_id == "panic"
         return not (self.script.steps_clock and rule_id in ("door_open_night", "smoke"))
 
     def near_a_command(self, at: Instant, within: int = 8 * SECOND) -> bool:
@@ -155,7 +155,9 @@ def journal_replay_equals(left: Left) -> Iterator[str]:
         effects: list[Effects] = [
             engine.feed(tail.inputs, tail.now) for tail in read_tail(journal._db, 0, journal.last_seq)
         ]
-        steps = [(one.alarm_id, one.field, one.after, one.at, one.reason) for each in effects for one in each.transitions]
+        steps = [
+            (one.alarm_id, one.field, one.after, one.at, one.reason) for each in effects for one in each.transitions
+        ]
         stored = [
             tuple(row)
             for row in journal._db.execute(
@@ -204,7 +206,11 @@ def only_people_close(left: Left) -> Iterator[str]:
 
 def critical_never_muted(left: Left) -> Iterator[str]:
     for asked in left.world.asked:
-        if asked.command.kind == CommandKind.MUTE and asked.command.target_id in ("panic", "smoke") and not asked.answer:
+        if (
+            asked.command.kind == CommandKind.MUTE
+            and asked.command.target_id in ("panic", "smoke")
+            and not asked.answer
+        ):
             yield f"a mute of {asked.command.target_id} was taken"
     for home_id in left.script.home_ids:
         alarms = [one for one in left.raised(home_id) if one.rule_id == "panic"]
@@ -213,7 +219,8 @@ def critical_never_muted(left: Left) -> Iterator[str]:
                 continue
             at = min(one.observed_at, one.received_at)
             if not any(
-                alarm.raised_at <= at + left.tolerance and (alarm.closed_at is None or alarm.closed_at >= at - left.tolerance)
+                alarm.raised_at <= at + left.tolerance
+                and (alarm.closed_at is None or alarm.closed_at >= at - left.tolerance)
                 for alarm in alarms
             ):
                 yield f"{home_id}: pressed at {at}, and no alarm was open"
@@ -272,16 +279,16 @@ def deadlines_before_readings(left: Left) -> Iterator[str]:
     for home_id, missing, surplus in _compared(left):
         for one in missing:
             # The batch that came when the deadline had passed: did it bring readings?
-            before = [
-                (seq, now) for seq, now in history.batches if history.true(now, seq) - lateness < one.at
-            ]
+            before = [(seq, now) for seq, now in history.batches if history.true(now, seq) - lateness < one.at]
             after = [(seq, now) for seq, now in history.batches if seq > before[-1][0]] if before else []
             came = after and any(
                 before[-1][0] < seq <= after[0][0] and reading.home_id == home_id for seq, reading in history.readings
             )
-            late = [alarm for alarm in surplus if alarm.rule_id == one.rule_id and 0 < alarm.raised_at - one.at < 3 * HOUR]
+            late = [
+                alarm for alarm in surplus if alarm.rule_id == one.rule_id and 0 < alarm.raised_at - one.at < 3 * HOUR
+            ]
             if came and (late or not surplus):
-                yield f"{home_id}: {one.rule_id} was overdue since {one.at} when readings came; raised: {late or 'never'}"
+                yield f"{home_id}: {one.rule_id} was overdue since {one.at} as readings came; {late or 'never'} raised"
 
 
 def no_alarm_without_cause(left: Left) -> Iterator[str]:
@@ -297,7 +304,7 @@ def no_alarm_without_cause(left: Left) -> Iterator[str]:
 def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
     world = left.world
     outages = world.outages.get(alarm.rule_id, [])
-    if alarm.rule_id in ("sms_offline",) and (world.notifier.rates or world.script.sms_rates or world.script.fates):
+    if alarm.rule_id == "sms_offline" and (world.notifier.rates or world.script.sms_rates or world.script.fates):
         return True  # a channel that fails one text in five may look like an outage
     if alarm.rule_id in ("session_lost", "broker_dropped"):
         return bool(world.outages.get("broker_offline"))
@@ -306,9 +313,7 @@ def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
     if alarm.rule_id in ("disk_full", "clock_unsynchronised"):
         return True
     late = 3 * HOUR if alarm.rule_id == "influxdb_offline" else 30 * MINUTE  # the mirror looks every two hours here
-    return any(
-        begins - MINUTE <= alarm.raised_at <= ends + late + FAULT_TOLERANCE for begins, ends in outages
-    )
+    return any(begins - MINUTE <= alarm.raised_at <= ends + late + FAULT_TOLERANCE for begins, ends in outages)
 
 
 def no_missed_alarm(left: Left) -> Iterator[str]:
@@ -321,7 +326,9 @@ def no_missed_alarm(left: Left) -> Iterator[str]:
         ):
             continue
         if not any(
-            one.rule_id == "broker_offline" and one.raised_at <= ends and (one.closed_at is None or one.closed_at >= begins)
+            one.rule_id == "broker_offline"
+            and one.raised_at <= ends
+            and (one.closed_at is None or one.closed_at >= begins)
             for one in alarms
         ):
             yield f"the broker was gone from {begins} to {ends}, and nobody was told"
@@ -359,8 +366,9 @@ def _climb(left: Left, alarm: AlarmRow, rule: Rule, rows: list[Row], end: Instan
         theirs = [row for row in rows if since - SLACK <= row.created_at <= until + SLACK]
         if response == "unanswered":
             yield from _asked(alarm, ladder, theirs, since, until - idle)
-        elif response == "acknowledged" and until - since - idle > ladder.remind_unclosed:
-            if not any(row.kind == "unclosed" for row in theirs):
+        elif until - since - idle > ladder.remind_unclosed and response == "acknowledged":
+            reminded = [row for row in theirs if row.kind == "unclosed"]
+            if not reminded:
                 yield f"{alarm.alarm_id}: answered, not closed since {since}, and nobody was reminded"
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PERF401, SIM102 - written to be read line by line against the rules
 """A second opinion on every alarm of a home: the shipped rules' sentences, evaluated by brute force over the time line.
 
 Knows nothing of the engine: no heaps, no lateness, no restarts. It is given what was observed, in the order in which it
@@ -163,7 +164,7 @@ class Oracle:
 
     # -- what a rule says at one instant --------------------------------------------------------------------------
 
-    def _truth(self, look: Look, at: Instant) -> bool | None:
+    def _truth(self, look: Look, at: Instant) -> bool | None:  # noqa: PLR0911 - a list of forms
         condition = look.rule.condition
         if (look.rule.unless_away and self.is_away) or (
             condition.between is not None and not _is_within(at, condition.between, self.zone)
@@ -217,7 +218,8 @@ class Oracle:
         in_use = self.is_blind and item.quantity == "power_w"
         for look in self.looks:
             if in_use and look.rule.rule_id == "electricity_low" and item.value >= look.rule.condition.threshold:
-                if not look.met:  # nobody saw the rest of the time, but this was seen
+                # Nobody saw the rest of the time, but this was seen.
+                if not look.met:
                     look.counted, look.since, look.needs = 0, at, look.rule.condition.hold_for
             if active and look.rule.condition.form is Form.QUIET and one in look.devices:
                 look.counted, look.met, look.since = 0, False, at
@@ -328,7 +330,9 @@ def _timeline(home_id: str, history: History) -> list[tuple[Instant, int, str, o
             found.append((at, seq, "back", None))
         elif one.kind == CommandKind.TEST_MODE and one.target_id == home_id:
             found.append((at, seq, "test", until))
-        elif one.kind == CommandKind.MUTE and one.home_id in (None, home_id) and one.target_id not in ("panic", "smoke"):
+        elif (
+            one.kind == CommandKind.MUTE and one.home_id in (None, home_id) and one.target_id not in ("panic", "smoke")
+        ):
             found.append((at, seq, "mute", (one.target_id, until)))
     return sorted(found, key=lambda one: one[:2])
 

@@ -35,7 +35,7 @@ BURST_EVERY: Span = 10 * MINUTE
 
 
 def _gathered(at: Instant) -> Instant:
-    """Let what is said within ten minutes be said within two seconds: a turn for each word is what a world cannot pay."""
+    """Let what is said within ten minutes be said within two seconds: a turn for each word would cost too much."""
     return at - at % BURST_EVERY + at % (2 * SECOND)
 
 
@@ -100,7 +100,11 @@ def words(seed: int, home_ids: tuple[str, ...], start: Instant, days: int) -> li
             at += 1  # noqa: PLW2901 - two words of one device never bear the same time
         taken.add((home_id, sensor_id, at))
         seq = seqs[home_id, sensor_id] = seqs.get((home_id, sensor_id), -1) + 1
-        delay = rng.choice((400, 1_900)) if quantity in ("smoke", "panic") else 4_000 - at % BURST_EVERY + rng.choice((0, 0, 0, 400))
+        delay = (
+            rng.choice((400, 1_900))
+            if quantity in ("smoke", "panic")
+            else 4_000 - at % BURST_EVERY + rng.choice((0, 0, 0, 400))
+        )
         found.append(Word(len(found), at, delay, home_id, sensor_id, quantity, value, seq, _topic(home_id, sensor_id)))
     return found
 

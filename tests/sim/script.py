@@ -1,3 +1,4 @@
+# ruff: noqa: PERF401, PLR0917
 """What goes wrong in a world and when, drawn from the seed before it begins: a list of happenings in order of time.
 
 Every draw comes from a stream of its own, so that a world without the crashes has everything else as it was.
@@ -49,7 +50,9 @@ def write(seed: int, start: Instant, days: int) -> Script:
         found += _links(random.Random(f"{seed}:links"), start, end, loses=script.loses)
     else:
         found += _steps(random.Random(f"{seed}:steps"), start, end)
-    found += _windows(random.Random(f"{seed}:disk"), start, end, "disk", ("full", "busy", "io", "io_commit", "read_only"), 2, HOUR)
+    found += _windows(
+        random.Random(f"{seed}:disk"), start, end, "disk", ("full", "busy", "io", "io_commit", "read_only"), 2, HOUR
+    )
     found += _windows(random.Random(f"{seed}:influx"), start, end, "influx",
                       ("outage", "partial", "server_error", "misconfigured", "small"), 2, 20 * HOUR)  # fmt: skip
     found += _windows(random.Random(f"{seed}:smsdown"), start, end, "sms", ("down", "refused"), 2, 10 * HOUR)
@@ -128,5 +131,12 @@ def _people(rng: random.Random, start: Instant, end: Instant, script: Script) ->
     for _ in range(rng.choice((0, 0, 1))):
         home_id = rng.choice(script.home_ids)
         sensor_id = rng.choice(("power", "motion_living", "water", "door"))
-        found.append(Happening(rng.randrange(start + DAY, end), "dead_sensor", f"{home_id}/{sensor_id}", rng.randrange(3 * HOUR, 40 * HOUR)))
+        found.append(
+            Happening(
+                rng.randrange(start + DAY, end),
+                "dead_sensor",
+                f"{home_id}/{sensor_id}",
+                rng.randrange(3 * HOUR, 40 * HOUR),
+            )
+        )
     return found

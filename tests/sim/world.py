@@ -418,8 +418,12 @@ class World:
         home_id = rng.choice(self.script.home_ids)
         sensor = rng.choice([word for word in self.words.values() if word.home_id == home_id])
         topic = rng.choice((sensor.topic, f"guard/s1/{home_id}/nobody", "guard/x", f"{sensor.topic}/more"))
-        body = rng.choice((b"{", b"\xff\xfe", b'{"power_w": NaN}', b'{"power_w": 1e9}', b"[" * 3_000, b'{"ts": "x"}' * 9))
-        word = Word(-2 - len(self.words), self.clock.true, 0, home_id, sensor.sensor_id, None, 0.0, topic=topic, garbage=body)
+        body = rng.choice(
+            (b"{", b"\xff\xfe", b'{"power_w": NaN}', b'{"power_w": 1e9}', b"[" * 3_000, b'{"ts": "x"}' * 9)
+        )
+        word = Word(
+            -2 - len(self.words), self.clock.true, 0, home_id, sensor.sensor_id, None, 0.0, topic=topic, garbage=body
+        )
         self.count_fault("garbage")
         self._publish(word, body)
 
