@@ -12,7 +12,8 @@ from sensor_guard.model import Message
 from sensor_guard.mqtt.access import Access
 from sensor_guard.mqtt.bulk import BulkLane
 from sensor_guard.mqtt.connection import Connection
-from sensor_guard.mqtt.lane import BULK, URGENT, Before, Lane, Shared, Topics
+from sensor_guard.mqtt.handler import Handler
+from sensor_guard.mqtt.lane import BULK, URGENT, Before, Shared, Topics
 from sensor_guard.mqtt.link import Stage
 from sensor_guard.mqtt.urgent import UrgentLane
 
@@ -31,7 +32,7 @@ class Subscriber:
         clock: Clock,
         before: Before,
         *,
-        connect: Callable[[Access, str, str, Clock, Lane], Connection] = Connection,
+        connect: Callable[[Access, str, str, Clock, Handler], Connection] = Connection,
     ) -> None:
         self._shared = Shared(access, inbox, clock)
         client_id = f"sensor_guard-{access.gateway}"
