@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +83,7 @@ class World:
     ) -> None:  # fmt: skip
         self.seed, self.config, self.script, self.settings = seed, config, script, settings
         self.start, self.end = start, start + days * DAY
+        self.plan = config.plan
         self.clock = SimClock(start)
         self.faults: Counter[str] = Counter()
         self.log: list[tuple[Instant, str]] = []
@@ -253,7 +255,7 @@ class World:
         self.inbox = SimInbox(self._wake_loop)
         router = Router(config.topics)
         counters = Counters()
-        self.core = Core(journal, config.plan, router, channel="twilio", counters=counters)
+        self.core = Core(journal, self.plan, router, channel="twilio", counters=counters)
         self.standing = Standing(self.core, clock, self.inbox, counters, Heartbeats(), home_count=3)
         self.line = Line(self.core, self.standing, clock, pause=self._pause)
         self.core.restore(clock.now(), blind_start=True)
@@ -531,8 +533,16 @@ class World:
             self._will_say(self.clock.true, CommandKind.MUTE, rule_id, until=self.clock.now() + one.lasts)
 
     def _do_reload(self, one: Happening) -> None:
-        del one
+        """Another configuration, in which no rule and no ladder has changed."""
+        if not self._is_alive or self.disk.mode != "ok":
+            return
         self.count_fault("reload")
+        homes = [
+            replace(home, building_id=f"b{one.at % 97}") if home.home_id == one.detail else home
+            for home in self.plan.homes
+        ]
+        plan = self.plan = replace(self.plan, homes=tuple(homes))
+        self.inbox.put(Request(lambda: self.core.use_plan(plan, self.clock.now()), lambda _answer: None))
 
 
 @contextmanager
