@@ -12,7 +12,19 @@ from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Ladder, Plan, Rule
 from sensor_guard.journal import Journal
 from sensor_guard.journal.tail import read_tail
-from sensor_guard.model import GATEWAY, HOUR, MINUTE, SECOND, Alarm, CommandKind, Effects, Instant
+from sensor_guard.model import (
+    GATEWAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    Alarm,
+    CommandKind,
+    Drained,
+    Effects,
+    Instant,
+    LinkLost,
+    LinkUp,
+)
 from tests.sim.history import AlarmRow, History, Row
 from tests.sim.oracle import Due, Oracle, signals
 from tests.sim.residents import DATED, UNDATED, ZONE, read_as
@@ -284,6 +296,14 @@ def deadlines_before_readings(left: Left) -> Iterator[str]:
             came = after and any(
                 before[-1][0] < seq <= after[0][0] and reading.home_id == home_id for seq, reading in history.readings
             )
+            # Or did it come out of the broker's queue, after an outage in which the home's time stood still?
+            first = next(
+                (seq for seq, each in history.readings if each.home_id == home_id and each.observed_at >= one.at), 0
+            )
+            links = [
+                item for seq, item in history.events if seq < first and isinstance(item, LinkLost | LinkUp | Drained)
+            ]
+            came = came or (bool(links) and not isinstance(links[-1], Drained))
             late = [
                 alarm for alarm in surplus if alarm.rule_id == one.rule_id and 0 < alarm.raised_at - one.at < 3 * HOUR
             ]
