@@ -194,6 +194,8 @@ class SimConnection:
         wake: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.name, self.generation, self.is_up = name, 0, False
+        self.unacknowledged = 0
+        self.delivered_real = 0.0
         self.turned_at = clock.monotonic()
         self.inbound: deque[tuple[Packet, int, bool]] = deque()
         self.broken = ""
@@ -228,6 +230,10 @@ class SimConnection:
     def unsubscribe(self, topics: Sequence[str]) -> None:
         if self.is_up and not self.broken:
             self._broker.unsubscribe(self._client_id, topics)
+
+    def give_up(self, _reason: str) -> None:
+        self.breaks("reset")
+        self.wake()
 
     def is_turning(self, _limit: float) -> bool:
         return True
@@ -294,6 +300,7 @@ class SimConnection:
             self._handler.lost(self._clock.now(), "refused")
             return
         self.generation += 1
+        self.unacknowledged = 0
         self.is_up, self.broken, self._suback = True, "", False
         self._delay = BACK_OFF[0]
         self._heard_at, self._heard_real = self._clock.now(), real
@@ -305,6 +312,8 @@ class SimConnection:
             packet, mid, duplicate = self.inbound.popleft()
             if self.broken == "silent":
                 continue  # it never reached us
+            self.delivered_real = self._heard_real
+            self.unacknowledged += bool(packet.qos)
             self._handler.message(
                 Message(
                     packet.topic, packet.payload, packet.qos, packet.retained, duplicate, mid, self.generation,
@@ -319,6 +328,7 @@ class SimConnection:
         while self._acks:
             generation, mid = self._acks.popleft()
             if generation == self.generation and self.is_up and not self.broken:
+                self.unacknowledged -= 1
                 self._broker.acknowledge(self._client_id, mid)
 
     def _drop(self, real: float) -> None:

@@ -113,9 +113,8 @@ class History:
                 " acknowledged_at, closed_at, closed_by, evidence FROM alarms"
             )
         }
-        nows = dict(self.batches)
         wanted = {
-            subject: self.true(nows[seq], seq)
+            subject: self.fed_at(seq)
             for subject, seq in db.execute(
                 "SELECT subject, batch_seq FROM trail WHERE what = 'notification' AND before = ''"
             )
@@ -144,6 +143,11 @@ class History:
 
     def true(self, at: Instant, seq: int) -> Instant:
         return at - self.offset(seq)
+
+    def fed_at(self, seq: int) -> Instant:
+        """When this was fed, or the batch before it: what was written besides has no batch of its own."""
+        place = max(0, bisect_right(self.batches, (seq, 1 << 62)) - 1)
+        return self.true(self.batches[place][1], seq)
 
     def is_test_end(self, step: Step) -> bool:
         """Whether an alarm ended with the test in which it rose, and not by a person's own word."""

@@ -328,6 +328,8 @@ def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
         return True  # a channel that fails one text in five may look like an outage
     if alarm.rule_id in ("session_lost", "broker_dropped"):
         return bool(world.outages.get("broker_offline"))
+    if alarm.rule_id == "device_gap":
+        return bool(world.broker.lost or world.faults["dead_sensor"])
     if alarm.rule_id == "broker_offline":
         outages = [*outages, *world.downs]
     if alarm.rule_id in ("disk_full", "clock_unsynchronised"):
@@ -372,12 +374,11 @@ def open_alarm_is_answered_or_escalated(left: Left) -> Iterator[str]:
 def _climb(left: Left, alarm: AlarmRow, rule: Rule, rows: list[Row], end: Instant) -> Iterator[str]:
     ladder = dict(next(one for one in left.plan.homes if one.home_id == alarm.home_id).ladders)[rule.ladder]
     history = left.history
-    nows = dict(history.batches)
     begins, asked = alarm.noticed_at, "unanswered"
     turns = [one for one in history.steps if one.alarm_id == alarm.alarm_id and one.field == "response"]
     spans: list[tuple[str, Instant, Instant]] = []
     for one in turns:
-        at = history.true(nows[one.batch_seq], one.batch_seq)
+        at = history.fed_at(one.batch_seq)
         spans.append((asked, begins, at))
         begins, asked = at, one.after
     spans.append((asked, begins, end))

@@ -24,7 +24,7 @@ from sensor_guard.inbox import Event, Inbox, Request
 from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.line import Line
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Alarm, AlarmOutcome, Command, CommandKind, Instant, Span
-from sensor_guard.mqtt import Access, Before, Subscriber, Topics
+from sensor_guard.mqtt import Access, Before, Subscriber, Topics, lane
 from sensor_guard.notify.outcome import Reason
 from sensor_guard.notify.worker import IDLE_LIMIT
 from sensor_guard.standing import Standing
@@ -551,13 +551,15 @@ def _sim_parts(world: World) -> Iterator[None]:
     notifiers, sinks = parts.NOTIFIERS, parts.SINKS
     parts.NOTIFIERS = {"twilio": lambda _settings, _token: world.notifier}
     parts.SINKS = {"influxdb": lambda _settings, _token: world.sink}
-    every = core.CHECKPOINT_EVERY
+    every, pulse = core.CHECKPOINT_EVERY, lane.PULSE_EVERY
+    lane.PULSE_EVERY = 6 * 3_600.0  # twice a minute is what a world cannot pay
     # Mostly far apart: a checkpoint costs a world more than a day of readings, and a long tail is the harder case.
     core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((every, HOUR, 6 * HOUR, DAY))
     try:
         yield
     finally:
         parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, every
+        lane.PULSE_EVERY = pulse
 
 
 def path_for(directory: Path) -> Path:
