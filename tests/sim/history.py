@@ -45,6 +45,7 @@ class Row(NamedTuple):
     reason: str
     created_at: Instant
     due_at: Instant
+    folded_into: str | None  # the digest that told it
 
 
 class AlarmRow(NamedTuple):
@@ -120,10 +121,10 @@ class History:
             )
         }
         self.outbox = [
-            Row(*row[:10], wanted[row[0]], row[11])
+            Row(*row[:10], wanted.get(row[0], row[10]), row[11], row[12])
             for row in db.execute(
                 "SELECT notification_id, alarm_id, kind, severity, step, recipient_id, code, state, attempts, reason,"
-                " created_at, due_at FROM outbox ORDER BY created_at, rowid"
+                " created_at, due_at, folded_into FROM outbox ORDER BY created_at, rowid"
             )
         ]
         self._closings = {

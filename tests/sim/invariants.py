@@ -420,8 +420,10 @@ def no_text_missing(left: Left) -> Iterator[str]:
     """Every text that was wanted is with the provider, or was given up or taken back with a reason."""
     bodies = Counter(code for text in left.world.notifier.twilio.texts for code in _codes(text.body))
     end = left.world.end
+    codes = {row.notification_id: row.code for row in left.history.outbox}
     for row in left.history.outbox:
-        if row.state in ("accepted", "delivered") and not bodies[row.code]:
+        code = codes.get(row.folded_into or "", row.code)
+        if row.state in ("accepted", "delivered") and not bodies[code]:
             yield f"{row.notification_id} counts as {row.state}, and the provider never had it"
         elif row.state == "failed" and not row.reason:
             yield f"{row.notification_id} failed without a reason"
