@@ -52,11 +52,10 @@ def main() -> int:
     _with_store(figures, plan, readings, options.days)
     if options.many:
         _many(figures, options.many)
+    for name, value in figures.items():
+        print(f"{name:36}{value:>16,.3f}".rstrip("0").rstrip("."))
     if options.json:
         print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:36}{value:>16,.3f}".rstrip("0").rstrip("."))
     return 0
 
 

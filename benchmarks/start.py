@@ -1,6 +1,6 @@
 """From the start of the process to the first answer and the first reading, with a pending 12 h timer in every home.
 
-    python -m benchmarks.start [--homes 1000] [--sensors 6] [--rounds 3]
+    python -m benchmarks.start [--homes 1000] [--sensors 6] [--rounds 3] [--json]
 
 Files, journal and broker are made first: every home's electricity has been low for an hour, and one reading waits in
 the broker. Then the daemon is started: once with files that it has never seen, then with unchanged ones. CPU seconds
@@ -8,6 +8,7 @@ are given beside the time, because they do not depend on what else the machine d
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("--homes", type=int, default=1_000)
     parser.add_argument("--sensors", type=int, default=6, help="of each home, at most 6")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with Broker("allow_anonymous true", "max_queued_bytes 0") as broker, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,9 +65,13 @@ def main() -> int:
         size = _journal(config, options.homes)
         print(f"{options.homes:,} homes of {options.sensors} sensors, journal {size / 1e6:.0f} MB")
         print(f"{'':24}{'first answer':>14}{'first reading':>15}{'CPU':>9}{'RSS':>10}")
-        _show("files never seen", _start(config, broker.port, "first"))
+        first = _start(config, broker.port, "first")
+        _show("files never seen", first)
         starts = [_start(config, broker.port, f"again{number}") for number in range(options.rounds)]
-        _show("files unchanged", Start(*(statistics.median(values) for values in zip(*starts, strict=True))))
+        again = Start(*(statistics.median(values) for values in zip(*starts, strict=True)))
+        _show("files unchanged", again)
+        if options.json:
+            print(json.dumps({"first": first._asdict(), "again": again._asdict()}))
     return 0
 
 
