@@ -105,8 +105,9 @@ class Runs:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    config = SimpleNamespace(settings=SimpleNamespace(log=None))
-    monkeypatch.setattr(app, "load", lambda _path: config)
+    config = SimpleNamespace(settings=SimpleNamespace(log=None, runtime=SimpleNamespace(directory=tmp_path)))
+    monkeypatch.setattr(app, "load_for_service", lambda _path: SimpleNamespace(config=config))
+    monkeypatch.setattr(app.gc, "disable", lambda: None)  # nobody would switch it on again
     monkeypatch.setattr(app, "configure_log", lambda _settings: None)
 
     def go(*ends):

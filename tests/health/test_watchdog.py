@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from sensor_guard.app import Daemon
-from sensor_guard.config import ServiceEnvironment, load
+from sensor_guard.config import Loaded, ServiceEnvironment, WrittenPlan, load
 from sensor_guard.health import Heartbeats, watch_threads
 from sensor_guard.journal import Journal
 from sensor_guard.parts import patience
@@ -32,6 +32,9 @@ class Moving:
     def gauges(self):
         return {"mqtt_bulk_up": 0.0}
 
+    def canary_age(self, _now):
+        return None
+
 
 @pytest.fixture
 def box(tmp_path, monkeypatch):
@@ -43,7 +46,9 @@ def box(tmp_path, monkeypatch):
     with Journal.open(tmp_path / "journal.db") as journal, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.setblocking(False)
-        made = Daemon(load(files.config), journal, VirtualClock(), ServiceEnvironment(files.config, address, 45_000))
+        config = load(files.config)
+        loaded = Loaded(config, WrittenPlan.of(config.plan))
+        made = Daemon(loaded, journal, VirtualClock(), ServiceEnvironment(files.config, address, 45_000))
         made.standing.subscriber, made.standing.calendar = Moving(), Moving()
         made.manager = manager
         yield made

@@ -78,8 +78,8 @@ def night(zone: str, local: str, **more) -> Home:
     home.plan = home.plan.__class__(home.plan.rules, home.plan.homes, 0, ZoneInfo(zone), zone)
     home.engine.plan = home.plan
     home.engine.homes["h1"].zone = ZoneInfo(zone)
-    for watch in home.engine.homes["h1"].watches.values():
-        watch.window_ends_at = next_edge(home.clock.at, watch.condition.between, ZoneInfo(zone))
+    for watch in home.engine.homes["h1"].watches:
+        watch.wakes_at = next_edge(home.clock.at, watch.rule.condition.between, ZoneInfo(zone))
     home.start = start
     home.passes("1h")
     return home.reads(door_open=1)
