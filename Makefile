@@ -21,7 +21,7 @@ demo: $(VENV)/.ready ## the main job, on simulated homes and a recorded water me
 test: $(VENV)/.ready ## all tests: real mosquitto, real InfluxDB, a strict stand-in for Twilio
 	bash .ci/install
 	bash .ci/fetch-influxdb .cache/influxdb
-	$(BIN)/python -m pytest $(PYTEST)
+	bash .ci/test $(BIN)/python $(PYTEST)
 	$(BIN)/sensor-guard test rules/
 
 check: $(VENV)/.ready ## style, types and layers

@@ -2,9 +2,10 @@
 
     python -m benchmarks [--quick] [--only NAME ...] [--page benchmarks/RESULTS.md]
 
-Each one runs in a process of its own, one after the other, on a machine that should have nothing else to do. Every
-figure on the page is from that run; where an aim is missed, the page says by how much and why. ``--quick`` is for
-trying the command out: small counts.
+Each one runs in a process of its own, one after the other, on a machine that should have nothing else to do. What each
+part gave last is kept in .cache, so that one of them can be run again alone; the page says of each when, at which
+commit and beside which load it ran. Where an aim is missed, the page says by how much and why. ``--quick`` is for
+trying the command out: small counts, nothing kept.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 from sensor_guard.clock import SystemClock, format_at
 
 Figures = dict[str, Any]
+KEPT = Path(".cache/benchmarks.json")
 LIMIT = 3_600
 """Seconds that one benchmark may take."""
 
@@ -173,26 +175,36 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, and write the page; 1 if a benchmark fails. A missed aim is told, and is no failure of the command."""
     options = _options(arguments)
     parts = [part for part in PARTS if not options.only or part.name in options.only]
-    figures: dict[str, Figures] = {}
-    said: dict[str, str] = {}
+    kept: Figures = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() and not options.quick else {}
     failed = []
-    for number, part in enumerate(parts, 1):
-        print(f"[{number}/{len(parts)}] {part.command(quick=options.quick)}", file=sys.stderr, flush=True)
-        began = time.monotonic()
-        done = _run(part, quick=options.quick)
+    for number, part in enumerate([] if options.kept else parts, 1):
+        command = part.command(quick=options.quick)
+        print(f"[{number}/{len(parts)}] {command}", file=sys.stderr, flush=True)
+        began, load = time.monotonic(), os.getloadavg()[0]
+        done = _run(command)
         print(done.stdout, flush=True)
         if done.returncode:
             failed.append(part.name)
             print(done.stderr[-3_000:], file=sys.stderr)
+            continue
         lines = done.stdout.splitlines()
-        if lines and lines[-1].startswith("{"):
-            figures[part.name] = json.loads(lines.pop())
-        said[part.name] = "\n".join(lines)
+        figures = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
+        kept[part.name] = {
+            "command": command,
+            "figures": figures,
+            "said": "\n".join(lines),
+            "at": format_at(SystemClock().now()),
+            "commit": _output("git", "rev-parse", "--short=12", "HEAD"),
+            "load": load,
+            "seconds": round(time.monotonic() - began),
+        }
+        if not options.quick:
+            KEPT.parent.mkdir(exist_ok=True)
+            KEPT.write_text(json.dumps(kept), encoding="utf-8")
         print(f"    {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    page = _page(parts, figures, said, quick=options.quick)
     if options.page:
-        options.page.write_text(page, encoding="utf-8")
-    print(_table(figures))
+        options.page.write_text(_page(kept), encoding="utf-8")
+    print(_table({name: one["figures"] for name, one in kept.items()}))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -203,43 +215,42 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small counts, to try it out")
     parser.add_argument("--only", nargs="+", choices=[part.name for part in PARTS], help="these alone")
     parser.add_argument("--page", type=Path, help="write the page of results here")
+    parser.add_argument("--kept", action="store_true", help="run nothing: only the page, of what is kept")
     return parser.parse_args(arguments)
 
 
-def _run(part: Part, *, quick: bool) -> subprocess.CompletedProcess[str]:
-    words = shlex.split(part.command(quick=quick))
-    return subprocess.run(
-        [sys.executable, *words[1:]],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+def _run(command: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, *shlex.split(command)[1:]]
+    return subprocess.run(words, capture_output=True, text=True, timeout=LIMIT, check=False, stdin=subprocess.DEVNULL)
 
 
-def _page(parts: list[Part], figures: dict[str, Figures], said: dict[str, str], *, quick: bool) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    mosquitto = subprocess.run(["mosquitto_sub", "--version"], capture_output=True, text=True, check=False)
+def _output(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return (done.stdout.splitlines() or [words[0]])[0].strip()
+
+
+def _page(kept: Figures) -> str:
+    figures = {name: one["figures"] for name, one in kept.items()}
     lines = [
         "# Results",
         "",
-        f"Measured at commit {commit.stdout.strip()}, {format_at(SystemClock().now())}, by one run of"
-        f" `python -m benchmarks --page benchmarks/RESULTS.md{' --quick' if quick else ''}`: {os.cpu_count()} cores,"
-        f" {platform.system()} {platform.machine()}, Python {platform.python_version()},"
-        f" {(mosquitto.stdout.splitlines() or ['mosquitto'])[0]}; broker, provider and database on loopback of the same"
-        " machine, no TLS. Ratios count more than figures: another machine has others.",
+        f"Written by `python -m benchmarks --page benchmarks/RESULTS.md`. {os.cpu_count()} cores, {platform.system()}"
+        f" {platform.machine()}, Python {platform.python_version()}, {_output('mosquitto_sub', '--version')}; broker,"
+        " provider and database on loopback of the same machine, no TLS. Ratios count more than figures: another machine"
+        " has others. Each part says when it ran, at which commit, and what load the machine had before it.",
         "",
         "## Aims",
         "",
         _table(figures),
         "",
     ]
-    for aim, value in _judged(figures):
-        if not aim.is_met(value) and aim.why:
-            lines += [f"* **{aim.what}**: {aim.why}"]
-    for part in parts:
-        lines += ["", f"## {part.title}", "", f"    {part.command(quick=quick)}", "", "```", said[part.name], "```"]
+    lines += [f"* **{aim.what}**: {aim.why}" for aim, value in _judged(figures) if not aim.is_met(value) and aim.why]
+    for part in PARTS:
+        if part.name in kept:
+            one = kept[part.name]
+            lines += ["", f"## {part.title}", "", f"    {one['command']}", ""]
+            lines += [f"{one['at']}, commit {one['commit']}, {one['seconds']} s, load {one['load']:.1f} before it:", ""]
+            lines += ["```", one["said"], "```"]
     return "\n".join(lines) + "\n"
 
 
