@@ -236,8 +236,8 @@ def _page(kept: Figures) -> str:
         "",
         f"Written by `python -m benchmarks --page benchmarks/RESULTS.md`. {os.cpu_count()} cores, {platform.system()}"
         f" {platform.machine()}, Python {platform.python_version()}, {_output('mosquitto_sub', '--version')}; broker,"
-        " provider and database on loopback of the same machine, no TLS. Ratios count more than figures: another machine"
-        " has others. Each part says when it ran, at which commit, and what load the machine had before it.",
+        " provider and database on loopback of the same machine, no TLS. Ratios count more than figures: other machines"
+        " have others. Each part says when it ran, at which commit, and what load the machine had before it.",
         "",
         "## Aims",
         "",
