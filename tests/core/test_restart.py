@@ -256,7 +256,7 @@ def test_a_tail_that_crosses_changes_of_the_configuration_is_replayed_with_the_r
     changes = {200: without, 400: plan("h1", "h2"), 1_300: without}
     for n in range(0, 1_500, 30):
         if n in (210, 420, 1_320):
-            box.core.use_plan(changes[n - n % 100], at(f"{n}m"))
+            box.core.use_plan(WrittenPlan.of(changes[n - n % 100]), at(f"{n}m"))
         box.says(f"{n + 2}m", "h1/power_w", 3)
     alarms, trail, texts = box.alarms(), box.trail(), box.outbox()
     assert [alarm_id for alarm_id, _, _ in alarms if "electricity" in alarm_id] == [
