@@ -97,6 +97,15 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
             mended_at = clock.monotonic()
             log.error("journal.damaged", reason=str(error))  # noqa: TRY400 - the cause is the disk, not the code
             suspect(error.path, str(error))
+            loaded = _loaded_anew(path, loaded)
+
+
+def _loaded_anew(path: Path, loaded: Loaded) -> Loaded:
+    """Give what a start would run on now: a reload may have put another configuration in force since."""
+    try:
+        return load_for_service(path)
+    except ConfigError:
+        return loaded
 
 
 def _may_mend(last: float | None, now: float) -> bool:

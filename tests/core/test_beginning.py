@@ -9,6 +9,7 @@ from sensor_guard import app
 from sensor_guard.beginning import begin, open_journal
 from sensor_guard.clock import SystemClock
 from sensor_guard.core import Core
+from sensor_guard.errors import ConfigError, Problem
 from sensor_guard.inbox import Inbox
 from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, JournalFullError, suspect
 from sensor_guard.model import Fault
@@ -127,6 +128,35 @@ def test_a_journal_found_damaged_is_mended_at_once_and_only_once_an_hour(run, tm
     assert (tmp_path / "journal.db.suspect").read_text().startswith(str(tmp_path / "journal.db"))
     # No loop: the second time the process ends, and its manager's back-off has its say.
     assert run(damaged, damaged, 0) == (damaged, [0])
+
+
+def test_a_journal_that_is_mended_after_a_reload_goes_on_with_what_is_in_force_now(tmp_path, monkeypatch):
+    config = SimpleNamespace(settings=SimpleNamespace(log=None, runtime=SimpleNamespace(directory=tmp_path)))
+    answers = [SimpleNamespace(config=config, n=1), SimpleNamespace(config=config, n=2)]
+    answers.append(ConfigError([Problem("rules.yaml", 1, 1, "", "wrong")]))
+    seen = []
+
+    def load_for_service(_path):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def run(loaded, *_more):
+        seen.append(loaded.n)
+        if len(seen) < 3:
+            raise JournalCorruptError(tmp_path / "journal.db", "malformed")
+        return 0
+
+    monkeypatch.setattr(app, "load_for_service", load_for_service)
+    monkeypatch.setattr(app, "_run", run)
+    monkeypatch.setattr(app, "_may_mend", lambda _last, _now: True)
+    monkeypatch.setattr(app.gc, "disable", lambda: None)
+    monkeypatch.setattr(app, "configure_log", lambda _settings: None)
+
+    assert app.run(tmp_path / "config.yaml") == 0
+    # The third time the files cannot be read, nor is anything kept: what ran before runs on.
+    assert seen == [1, 2, 2]
 
 
 def test_another_programs_file_ends_it_at_once(run, tmp_path):
