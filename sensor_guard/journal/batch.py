@@ -224,7 +224,7 @@ class Batch:
 
     def shift_texts(self, offset: Span) -> None:
         """The clock was set by so much: what waits for a later try waits as long as before."""
-        self._parts.outbox.shift(offset)
+        self._parts.outbox.shift(offset, self._now)
 
     def cancel(self, notification_ids: Iterable[str]) -> int:
         """Take back texts that still wait; one under way is not tried again. Says how many were taken back."""

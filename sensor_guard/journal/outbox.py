@@ -125,7 +125,7 @@ class Outbox:
         leased = []
         for row in due:
             waiting = read_notification(row)
-            self._take_members(waiting.notification_id, now)
+            take_members(self._db, self._trail, waiting.notification_id, now)
             taken = replace(
                 waiting,
                 state=SENDING,
@@ -189,10 +189,22 @@ class Outbox:
             self._settle_digest(notification_id, now)
         return counted
 
-    def shift(self, offset: Span) -> None:
-        """The clock was set: what waits for a later try waits as long as before, and no longer."""
+    def shift(self, offset: Span, now: Instant) -> None:
+        """The clock was set at ``now``: what waits for a later try waits as long as before, and no longer.
+
+        What is compared with it moves too: since when a text waits, which of an alarm's texts is the newest, and how
+        many a person had today.
+        """
         self._db.execute(
             "UPDATE outbox SET due_at = due_at + ?1, alarm_at = alarm_at + ?1 WHERE state = 'pending'", (offset,)
+        )
+        self._db.execute(
+            "UPDATE outbox SET created_at = created_at + ? WHERE state = 'pending'"
+            " OR alarm_id IN (SELECT alarm_id FROM alarms WHERE closed_at IS NULL)",
+            (offset,),
+        )
+        self._db.execute(
+            "UPDATE outbox SET attempted_at = attempted_at + ? WHERE attempted_at > ?", (offset, now - offset - DAY)
         )
 
     def cancel(self, notification_ids: Iterable[str], now: Instant) -> int:
@@ -253,16 +265,6 @@ class Outbox:
             [(teller_id, now, told_id) for told_id in told_ids],
         )
 
-    def _take_members(self, digest_id: str, now: Instant) -> None:
-        """What a text tells beside itself is being sent with it."""
-        members = self._db.execute(
-            "UPDATE outbox SET state = 'sending', reason = '', changed_at = ? WHERE folded_into = ?"
-            " AND state = 'pending' RETURNING alarm_id, notification_id",
-            (now, digest_id),
-        ).fetchall()
-        for alarm_id, notification_id in members:
-            self._trail.notification(alarm_id, notification_id, PENDING, SENDING, at=now, reason="in_another")
-
     def _settle_digest(self, digest_id: str, now: Instant) -> None:
         """Some of what a waiting digest tells is not needed any more; perhaps the whole of it."""
         if (
@@ -291,6 +293,17 @@ class Outbox:
             if taken is None:
                 break
         return code
+
+
+def take_members(db: sqlite3.Connection, trail: Trail, teller_id: str, now: Instant) -> None:
+    """What a text tells beside itself is being sent with it."""
+    members = db.execute(
+        "UPDATE outbox SET state = 'sending', reason = '', changed_at = ? WHERE folded_into = ?"
+        " AND state = 'pending' RETURNING alarm_id, notification_id",
+        (now, teller_id),
+    ).fetchall()
+    for alarm_id, notification_id in members:
+        trail.notification(alarm_id, notification_id, PENDING, SENDING, at=now, reason="in_another")
 
 
 def next_state(before: str, reported: str, *, stop_wanted: bool = False) -> NotificationState | None:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from sensor_guard.journal.codec import storable
+from sensor_guard.journal.outbox import take_members
 from sensor_guard.journal.trail import Trail
 from sensor_guard.model import Notification, NotificationState
 
@@ -12,7 +13,8 @@ def mark_sent(db: sqlite3.Connection, trail: Trail, sent: Iterable[Notification]
     """Say of texts that wait that they are under way, as a lease would have; the ids of those that were found.
 
     ``sent``: as they were handed to the worker, with code and attempt. The worker's reports, or the search after a
-    restart, say what became of them; so none is sent twice. The row takes the code that the person was sent.
+    restart, say what became of them; so none is sent twice. The row takes the code that the person was sent. What one
+    of them tells beside itself is under way with it.
     """
     marked = []
     for one in sent:
@@ -35,4 +37,6 @@ def mark_sent(db: sqlite3.Connection, trail: Trail, sent: Iterable[Notification]
                 reason="sent_unstored",
             )
             marked.append(one.notification_id)
+    for told_by in marked:
+        take_members(db, trail, storable(told_by), trail.now)
     return marked

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -380,6 +381,50 @@ def test_what_waits_moves_with_the_clock(journal):
     with journal.batch(T0 + 5) as batch:
         batch.shift_texts(-30 * DAY)
     assert len(lease(journal, now=T0 - 30 * DAY + 5)) == 1
+
+
+def test_texts_that_wait_for_company_wait_a_minute_though_the_clock_was_set_back(journal):
+    rush(journal, 20)
+    back = T0 - 29 * DAY + 20
+    with journal.batch(back) as batch:
+        batch.shift_texts(-29 * DAY)
+
+    assert [one.kind for one in fold(journal, back)] == ["alarm", "alarm"]
+    (digest,) = fold(journal, back + MINUTE)
+    assert dict(digest.params)["count"] == "18"
+
+
+def test_a_persons_day_moves_with_the_clock(journal):
+    rush(journal, 2)
+    assert len(fold(journal, T0 + 20)) == 2
+    with journal.batch(T0 - 30 * DAY + 30) as batch:
+        batch.shift_texts(-30 * DAY)
+
+    assert [at for _, at, _ in journal.texts_tried_since(T0 - 31 * DAY)] == [T0 - 30 * DAY + 20] * 2
+
+
+def test_the_newest_text_of_an_alarm_is_the_newest_though_the_clock_was_set_back(journal, risen):
+    """Somebody was told, then the clock is set back, and the next call finds nobody: that is untold."""
+    lease(journal)
+    send(journal, text(risen), DELIVERED, receipt_id="SM1")
+    back = T0 - 2 * HOUR
+    with journal.batch(back) as batch:
+        batch.shift_texts(-2 * HOUR)
+    record(journal, Effects(notifications=[text(risen, 2, kind="reminder", due_at=back)]), now=back + MINUTE)
+
+    assert journal.reader.untold() == [risen.alarm_id]
+
+
+def test_what_a_text_that_went_out_unstored_tells_beside_itself_is_under_way_with_it(journal, risen):
+    record(journal, Effects(notifications=[text(risen, 2, kind="reminder")]))
+    (newer,) = journal.outbox_open()
+    with journal.batch(T0) as batch:
+        sent = replace(newer, state=SENDING, attempts=1, attempted_at=T0)
+        assert batch.mark_sent([sent]) == [newer.notification_id]
+    with journal.batch(T0) as batch:
+        assert len(batch.report_all(report(newer, DELIVERED))) == 2
+
+    assert rows(journal, "SELECT state FROM outbox") == [(DELIVERED,), (DELIVERED,)]
 
 
 def test_a_journal_of_the_first_layout_gets_the_times_of_its_alarms(path):
