@@ -6,6 +6,7 @@ it as it likes. What may be acknowledged, sent and answered is handed back only 
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,7 +20,15 @@ from sensor_guard.errors import SensorGuardError
 from sensor_guard.gaps import FAULT, Gaps
 from sensor_guard.health import Counters, count
 from sensor_guard.inbox import Event, NewPlan, Probe, Request, Work
-from sensor_guard.journal import FOLDING, Batch, Folding, HomeState, Journal, JournalCorruptError
+from sensor_guard.journal import (
+    FOLDING,
+    Batch,
+    Folding,
+    HomeState,
+    Journal,
+    JournalCorruptError,
+    JournalUnavailableError,
+)
 from sensor_guard.model import (
     DEVICE_TIME,
     GATEWAY,
@@ -399,7 +408,9 @@ class Core:
                     turn.answers.append((event.reply, ask(event.event) if callable(event.event) else None))
         _answer_probes(turn)
         if self._texts_wait and not turn.leased:
-            self._texts_wait = self.journal.next_text_at() is not None
+            # The turn is on disk: a read that fails behind it must not have it committed a second time.
+            with suppress(JournalUnavailableError):
+                self._texts_wait = self.journal.next_text_at() is not None
 
     def _watch_gaps(self, turn: Turn) -> None:
         gaps = self.gaps
@@ -425,7 +436,10 @@ class Core:
             if critical_room_at is not None and critical_room_at < room_at:
                 rooms.append((critical_room_at, True))
             for at, critical_only in rooms:
-                text_at = self.journal.next_text_at(critical_only=critical_only)
+                try:
+                    text_at = self.journal.next_text_at(critical_only=critical_only)
+                except JournalUnavailableError:
+                    continue  # the next turn's commit meets it too, and waits for the disk
                 dues.append(None if text_at is None else max(text_at, at))
         return min((due for due in dues if due is not None), default=None)
 

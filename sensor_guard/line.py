@@ -5,6 +5,7 @@ opens nothing: whoever makes it hands it the parts (``Standing``) and a way to w
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -231,7 +232,8 @@ class Line:
             for notification in turn.leased:
                 self.standing.worker.submit(notification)
         if self.standing.worker is not None and self.standing.worker.wants_backup(turn.now):
-            self.standing.worker.back_up(self.core.journal.critical_unsent(OFFER_LIMIT))
+            with suppress(JournalUnavailableError):  # asked again with the next look
+                self.standing.worker.back_up(self.core.journal.critical_unsent(OFFER_LIMIT))
         for reply, answer in turn.answers:
             reply(answer)
         if turn.items or turn.leased:
