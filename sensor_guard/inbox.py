@@ -7,7 +7,7 @@ disk is not written once per message.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,9 +20,11 @@ from sensor_guard.model import (
     Drained,
     Fault,
     Input,
+    Instant,
     LinkLost,
     LinkUp,
     Message,
+    NotificationState,
 )
 
 BATCH_LIMIT = 500
@@ -178,6 +180,26 @@ class Inbox:
             kept = [event for event in self._bulk if not isinstance(event, _SMALL)]
             self._bulk.clear()
             self._bulk.extend(kept)
+            return taken
+
+    def take_retries(self, notification_ids: Collection[str], now: Instant) -> list[DeliveryReport]:
+        """Take the reports by which one of these texts is to be tried again, if that is due now."""
+        with self._condition:
+            kept: list[Event] = []
+            taken: list[DeliveryReport] = []
+            for event in self._bulk:
+                if (
+                    isinstance(event, DeliveryReport)
+                    and event.state == NotificationState.PENDING
+                    and event.notification_id in notification_ids
+                    and (event.retry_at or 0) <= now
+                ):
+                    taken.append(event)
+                else:
+                    kept.append(event)
+            if taken:
+                self._bulk.clear()
+                self._bulk.extend(kept)
             return taken
 
     def forget_drained(self) -> None:

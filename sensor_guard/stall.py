@@ -4,7 +4,8 @@ The turn that failed is kept and committed again; the engine has been fed with i
 is acknowledged or answered. Only the urgent lane may join: each arrival becomes a turn of its own that waits behind
 the failed one and is fed when its time to be committed has come, with the time at which it arrived. What texts follow
 from it is decided on a copy (``foresight``); after ten seconds those that people's lives may hang on go out unstored,
-each once. Their ids are kept, so that the outbox learns of them with the first commit and sends none of them again.
+each until it gets through. Their ids are kept, so that the outbox learns of them with the first commit and sends none
+of them again.
 """
 
 from collections.abc import Callable
@@ -99,14 +100,20 @@ class Stall:
         if worker is None:
             return
         sent = False
-        for text in [*self._waiting_on_disk(now), *self._foresight.texts.values()]:
-            if not _cannot_wait(text) or text.notification_id in core.unstored:
+        texts = [*self._waiting_on_disk(now), *self._foresight.texts.values()]
+        urgent = {text.notification_id: text for text in texts if _cannot_wait(text)}
+        # What did not get through goes out again: no outbox can lease it, and the disk may stay away for hours.
+        retries = self._standing.inbox.take_retries(urgent.keys() & core.unstored.keys(), now)
+        again = {report.notification_id for report in retries}
+        for text in urgent.values():
+            before = core.unstored.get(text.notification_id)
+            if before is not None and text.notification_id not in again:
                 continue
             taken = replace(
                 text,
-                code=text.code or core.journal.code_of(text.notification_id),
+                code=(before or text).code or core.journal.code_of(text.notification_id),
                 state=NotificationState.SENDING,
-                attempts=text.attempts + 1,
+                attempts=(before or text).attempts + 1,
                 attempted_at=now,
                 channel=core.channel,
             )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sensor_guard import stall
 from sensor_guard.inbox import Request
 from sensor_guard.journal import JournalBusyError, JournalFullError, JournalIOError, JournalReadOnlyError
-from sensor_guard.model import AlarmOutcome, CommandKind, NotificationState
+from sensor_guard.model import AlarmOutcome, CommandKind, DeliveryReport, NotificationState
 from tests.core.conftest import plan
 from tests.core.line import Bench
 
@@ -227,6 +227,86 @@ def test_a_daemon_that_is_stopped_meanwhile_has_acknowledged_nothing(bench):
 
     assert bench.subscriber.acked == []
     assert bench.alarms() == []
+
+
+def test_a_text_that_did_not_get_through_goes_out_again_though_the_disk_stays_away(bench):
+    """A provider that says "later" once: the next rung of the ladder would be minutes, and the disk hours."""
+    submit, tries = bench.worker.submit, []
+    bench.worker.reports = False
+
+    def refused_twice(text):
+        submit(text)
+        tries.append((text.notification_id, text.attempts, bench.second))
+        now, again = bench.clock.now(), text.attempts <= 2
+        retry_at = now + 5_000 if again else None
+        state = "pending" if again else "delivered"
+        bench.inbox.put(DeliveryReport(text.notification_id, state, now, retry_at=retry_at))
+
+    bench.worker.submit = refused_twice
+    bench.fails(READ_ONLY, early=True, heals=60)
+    bench.says("h1/panic", 1)
+    bench.turns()
+
+    assert [one[1:] for one in tries if one[0] == f"{PANIC}.1"] == [(1, 10), (2, 15), (3, 20)]
+    assert {row[2:] for row in bench.outbox()} == {("delivered", 3)}
+
+
+def test_a_retry_that_is_not_yet_due_is_the_outboxs_business_when_the_disk_is_back(bench):
+    submit = bench.worker.submit
+    bench.worker.reports = False
+
+    def later(text):
+        submit(text)
+        now, again = bench.clock.now(), text.attempts == 1
+        retry_at = now + 40_000 if again else None
+        state = "pending" if again else "delivered"
+        bench.inbox.put(DeliveryReport(text.notification_id, state, now, retry_at=retry_at))
+
+    bench.worker.submit = later
+    bench.fails(IO, heals=20)
+    bench.says("h1/panic", 1)
+    bench.turns()
+    assert {row[2:] for row in bench.outbox()} == {("pending", 1)}
+    bench.clock.passes("1m")
+    bench.turn()
+    bench.turns()
+
+    assert {row[2:] for row in bench.outbox()} == {("delivered", 2)}
+
+
+def test_a_read_that_fails_behind_a_commit_does_not_commit_it_again(bench):
+    """With a device that counts no time, and no copy of the broker's, it would be there twice."""
+    asked = bench.journal._journal.next_text_at
+    fails = [IO]
+
+    def next_text_at(**more):
+        if fails:
+            raise fails.pop()
+        return asked(**more)
+
+    bench.journal.next_text_at = next_text_at
+    bench.worker.room = lambda _now: 0
+    bench.says("h1/panic", 1)
+    bench.turns()
+
+    assert fails == []
+    assert bench.journal.reader._rows("SELECT count(*) FROM readings", ()) == [(1,)]
+    assert bench.second == 0
+
+
+def test_a_disk_that_cannot_be_read_ends_no_loop(bench):
+    def refuses(*_arguments, **_more):
+        raise IO
+
+    bench.worker.room = lambda _now: 0
+    bench.says("h1/panic", 1)
+    bench.turns()
+    bench.journal.next_text_at = bench.journal.critical_unsent = refuses
+    bench.worker.wants_backup = lambda _now: True
+    bench.says("h1/power_w", 80)
+    bench.turns()
+
+    assert bench.line.wait() >= 0
 
 
 def test_what_may_join_is_bounded(bench, monkeypatch):
