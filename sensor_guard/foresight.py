@@ -7,7 +7,7 @@ the same ids. The copy is thrown away then; nothing of it is ever stored.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from sensor_guard.core import Core
 from sensor_guard.engine import snapshot
@@ -47,7 +47,10 @@ class Foresight:
             self._add_homes(copy, _homes_of(inputs))
             numbered = [(self._next + n, item) for n, item in enumerate(inputs)]
             self._next += len(inputs)
+            known = set(copy.homes)
             self._take(copy.feed(numbered, turn.now))
+            if turn.plan is not None:
+                self._forget_begun(copy, known)
         effects = copy.feed([], now)
         self._take(effects)
         if effects:
@@ -70,6 +73,16 @@ class Foresight:
             copy.homes[home_id] = snapshot.load_home(copy, home.plan, _copied(snapshot.save_home(home)))
         if wanted:
             copy.schedule_all()
+
+    def _forget_begun(self, copy: Engine, known: Set[str]) -> None:
+        """Let go of homes that a change of plan has begun anew in the copy, and that the engine knows.
+
+        It knows who is away, muted or in a test; they are copied when something happens there.
+        """
+        begun = [home_id for home_id in copy.homes if home_id not in known and home_id in self._core.engine.homes]
+        for home_id in begun:
+            del copy.homes[home_id]
+        copy.schedule_all()
 
     def _inputs_of(self, turn: Turn) -> Iterable[Input]:
         was_committed = self._core.journal.was_committed

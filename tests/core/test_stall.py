@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensor_guard import stall
-from sensor_guard.inbox import Request
+from sensor_guard.config import WrittenPlan
+from sensor_guard.inbox import NewPlan, Request
 from sensor_guard.journal import JournalBusyError, JournalFullError, JournalIOError, JournalReadOnlyError
 from sensor_guard.model import AlarmOutcome, CommandKind, DeliveryReport, NotificationState
 from tests.core.conftest import plan
@@ -307,6 +308,24 @@ def test_a_disk_that_cannot_be_read_ends_no_loop(bench):
     bench.turns()
 
     assert bench.line.wait() >= 0
+
+
+def test_a_reload_meanwhile_takes_nobody_out_of_a_test(bench):
+    """The copy must not begin a home anew that the engine knows: its test would have been a real call for help."""
+    bench.asks(CommandKind.TEST_MODE, "h1", until=bench.clock.now() + 3_600_000)
+    bench.turns()
+
+    def reloads():
+        bench.inbox.put(Request(NewPlan(WrittenPlan.of(plan("h1", "h2", "h3"))), bench.answers.append), urgent=True)
+
+    happens = {2: reloads, 20: lambda: bench.says("h1/panic", 1), 25: lambda: bench.says("h2/panic", 1)}
+    bench.fails(READ_ONLY, early=True, heals=60, meanwhile=happens)
+    bench.says("h2/power_w", 80)
+    bench.turns()
+
+    assert {nid.partition(".")[0] for nid, _ in bench.worker.told()} == {"gateway", "h2"}
+    assert len(bench.worker.told()) == len(set(bench.worker.told()))
+    assert {row[2:] for row in bench.outbox()} == {("delivered", 1)}
 
 
 def test_what_may_join_is_bounded(bench, monkeypatch):
