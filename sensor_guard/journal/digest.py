@@ -91,7 +91,7 @@ def plan_for(db: sqlite3.Connection, recipient_id: str, now: Instant, folding: F
             (recipient_id,),
         )
     ]
-    free, digest_at = _free_singles(db, recipient_id, now, folding)
+    free, is_spent, digest_at = _free_singles(db, recipient_id, now, folding)
     digest = waiting_digest(db, recipient_id)
     company = len(members_of(db, digest)) if digest is not None else 0
     spaced_at = 0 if digest_at is None else digest_at + folding.window
@@ -107,7 +107,8 @@ def plan_for(db: sqlite3.Connection, recipient_id: str, now: Instant, folding: F
     if ready_at > now:
         # A clock that was set back may have written a time to come: nobody waits longer than a window.
         return Plan([], together, min(ready_at, now + folding.window))
-    if len(together) > 1 or digest is not None:
+    # One alone as well, where the day has no room for it: a digest has, and a text that is refused tells nobody.
+    if len(together) > 1 or digest is not None or is_spent:
         return Plan(together, [], now)
     return Plan([], [], now)
 
@@ -184,12 +185,16 @@ def renew(db: sqlite3.Connection, digest_id: str, now: Instant) -> bool:
 
 def _free_singles(
     db: sqlite3.Connection, recipient_id: str, now: Instant, folding: Folding
-) -> tuple[int, Instant | None]:
-    """Say how many texts of their own may go to this person now, and when the last digest within the window went."""
+) -> tuple[int, bool, Instant | None]:
+    """Say how many texts of their own may go to this person now, and whether the day has room for none at all.
+
+    Last, when the newest digest within the window went; None if none did.
+    """
     lately, today, digest_at = db.execute(
         _LATELY, (now - folding.window, now - folding.window, recipient_id, now - DAY, now)
     ).fetchone()
-    return max(0, min(folding.singles - lately, folding.per_day - today)), digest_at
+    left = folding.per_day - today
+    return max(0, min(folding.singles - lately, left)), left <= 0, digest_at
 
 
 def _id(recipient_id: str, at: Instant) -> str:

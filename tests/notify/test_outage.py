@@ -280,6 +280,17 @@ def test_a_person_who_had_too_many_texts_today_is_told_by_digests(make):
     assert box.states() == {"delivered": 12}
 
 
+def test_one_alarm_alone_beyond_the_day_is_told_by_a_digest_as_well(make):
+    """With one person on the ladder a text that the budget refuses would tell nobody."""
+    box, twilio = make(plan(8, ("p1",)))
+    for home in range(8):
+        box.cry(home, quantity="door_open")
+        box.run(20 * MINUTE)
+    assert len(sent_to(twilio, "p1")) == 8
+    assert box.states("kind = 'alarm'") == {"delivered": 8}
+    assert len(box.codes("kind = 'digest'")) == 2
+
+
 def test_beyond_the_days_digests_the_ladders_go_on(make):
     box, twilio = make(plan(12, ("p1",), ("p2",)), limits=Limits(per_day_digests=0))
     box.cry(*range(12), quantity="door_open")
