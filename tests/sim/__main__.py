@@ -1,6 +1,7 @@
 """python -m tests.sim --seeds 10000 --days 7 [--first N] [--seed N] [--jobs 2] [--report FILE] [--keep-going]"""
 
 import argparse
+import gc
 import json
 import logging
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from sensor_guard.app import COLLECT_AFTER
 from tests.sim import config
 from tests.sim.invariants import Found, Invariant
 from tests.sim.run import Outcome, run
@@ -21,6 +23,7 @@ from tests.sim.run import Outcome, run
 
 def quiet() -> None:
     """A world logs as a service does; ten thousand of them would say nothing else."""
+    gc.set_threshold(*COLLECT_AFTER)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 

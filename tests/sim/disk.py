@@ -11,6 +11,11 @@ from sensor_guard.journal.errors import JournalIOError, JournalReadOnlyError
 from sensor_guard.model import Instant
 
 _PAGES = 1_073_741_823
+PAGE = 4_096
+BALLAST_PAGES = 128
+"""A world's journal is a thousandth of a box's, and so is its ballast."""
+FLOOR_PAGES = 32
+PLENTY = 1 << 40
 
 
 class Disk:
@@ -22,6 +27,9 @@ class Disk:
         self._failpoint, self._told = failpoint, told
         self._locker: sqlite3.Connection | None = None
         self._journal: Journal | None = None
+
+        self.ballast = SimBallast(self)
+        self.capacity = 0  # pages, while the disk is full: of the journal and the ballast together
 
     def open(self) -> "DiskJournal":
         journal = Journal.open(self.path, busy_timeout=0)
@@ -40,11 +48,20 @@ class Disk:
             self._locker = None
         if self._journal is not None:
             pages = self._journal._db.execute("PRAGMA page_count").fetchone()[0]
-            limit = pages if mode == "full" else _PAGES
-            self._journal._db.execute(f"PRAGMA max_page_count = {limit}")
+            self.capacity = pages + self.ballast.pages if mode == "full" else _PAGES
+            self.limit()
         if mode == "busy":
             self._locker = sqlite3.connect(self.path, isolation_level=None)
             self._locker.execute("BEGIN IMMEDIATE")
+
+    def pages(self) -> int:
+        """How long the journal is."""
+        return 0 if self._journal is None else self._journal._db.execute("PRAGMA page_count").fetchone()[0]
+
+    def limit(self) -> None:
+        """Leave the journal what the ballast does not take."""
+        if self._journal is not None:
+            self._journal._db.execute(f"PRAGMA max_page_count = {max(1, self.capacity - self.ballast.pages)}")
 
     def kill(self, *, torn: bool) -> None:
         """The process is gone: the files stay as they are at this moment. ``torn``: half a frame hangs behind them."""
@@ -75,6 +92,39 @@ class Disk:
         for end in ("", "-wal", "-shm", ".kept", "-wal.kept"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.path}{end}").unlink()
+
+
+class SimBallast:
+    """What ``sensor_guard.journal.Ballast`` is to the room, in pages of the simulated disk."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.size, self.floor = BALLAST_PAGES * PAGE, FLOOR_PAGES * PAGE
+        self.pages = 0
+
+    def free(self) -> int:
+        disk = self._disk
+        return PLENTY if disk.mode != "full" else max(0, disk.capacity - self.pages - disk.pages()) * PAGE
+
+    def total(self) -> int:
+        return PLENTY
+
+    def is_there(self) -> bool:
+        return self.pages * PAGE >= self.floor
+
+    def make(self, *, least: int, spare: int = 0) -> bool:
+        size = min(self.size, self.pages * PAGE + self.free() - spare)
+        if size > self.pages * PAGE and size >= least:
+            self.pages = size // PAGE
+            self._disk.limit()
+        return self.is_there()
+
+    def release(self) -> bool:
+        was_there, self.pages = self.pages > 0, 0
+        self._disk.limit()
+        if was_there:
+            self._disk._told("ballast_released")
+        return was_there
 
 
 class DiskJournal:

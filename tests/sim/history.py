@@ -7,7 +7,18 @@ from typing import NamedTuple
 
 from sensor_guard.journal.codec import decode
 from sensor_guard.journal.tail import read_readings
-from sensor_guard.model import ClockStepped, Command, CommandKind, Input, Instant, LinkUp, Reading, Span
+from sensor_guard.model import (
+    ClockStepped,
+    Command,
+    CommandKind,
+    Drained,
+    Input,
+    Instant,
+    LinkLost,
+    LinkUp,
+    Reading,
+    Span,
+)
 
 
 class Step(NamedTuple):
@@ -156,6 +167,18 @@ class History:
 
     def commands(self) -> list[tuple[int, Command]]:
         return [(seq, item) for seq, item in self.events if isinstance(item, Command)]
+
+    def frozen(self) -> list[tuple[Instant, Instant]]:
+        """The stretches in which the homes' time stood still, from the loss of the link until all had been handed over."""
+        found: list[tuple[Instant, Instant]] = []
+        since: Instant | None = None
+        for seq, item in self.events:
+            if isinstance(item, LinkLost) and since is None:
+                since = self.true(item.at, seq)
+            elif isinstance(item, Drained) and since is not None:
+                found.append((since, self.true(item.at, seq)))
+                since = None
+        return found if since is None else [*found, (since, 1 << 60)]
 
     def blind(self) -> list[tuple[Instant, Instant]]:
         """The stretches in which the daemon knows that it has missed something, true times."""

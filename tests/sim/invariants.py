@@ -91,7 +91,9 @@ class Left:
             plan = next(one for one in self.plan.homes if one.home_id == home_id)
             rules = tuple(rule for rule in self.plan.rules if rule.condition.form != "fault")
             oracle = Oracle(plan, rules, ZONE, self.history, end)
-            found[home_id] = sorted([*oracle.due, *signals(home_id, self.history)], key=lambda one: one.at)
+            found[home_id] = sorted(
+                [*oracle.due, *signals(plan, self.history, self.plan.lateness, end)], key=lambda one: one.at
+            )
         return found
 
     def raised(self, home_id: str) -> list[AlarmRow]:
@@ -277,6 +279,7 @@ def _compared(left: Left) -> Iterator[tuple[str, list[Due], list[AlarmRow]]]:
                 missing.remove(fitting[0])
             else:
                 surplus.append(alarm)
+        missing = [one for one in missing if one.by != "perhaps"]
         # What lies within the lateness of a person's word may be decided before it or after it.
         yield (
             home_id,
@@ -332,8 +335,6 @@ def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
         return bool(world.broker.lost or world.faults["dead_sensor"])
     if alarm.rule_id == "broker_offline":
         outages = [*outages, *world.downs]
-    if alarm.rule_id in ("disk_full", "clock_unsynchronised"):
-        return True
     late = 3 * HOUR if alarm.rule_id == "influxdb_offline" else 30 * MINUTE  # the mirror looks every two hours here
     return any(begins - MINUTE <= alarm.raised_at <= ends + late + FAULT_TOLERANCE for begins, ends in outages)
 

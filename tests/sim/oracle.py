@@ -272,8 +272,18 @@ class Oracle:
                     look.counted, look.met, look.since, look.needs = 0, False, at, look.rule.condition.hold_for
 
 
-def signals(home_id: str, history: History) -> list[Due]:
-    """What smoke and the button must raise: in the order in which they came, one alarm until somebody closes it."""
+def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> list[Due]:
+    """What smoke and the button must raise: in the order in which they came, one alarm until somebody closes it.
+
+    Smoke that a detector still says half an hour after closing is a new alarm. Where the home's time stood still just
+    then it depends on what waited: ``by`` is "perhaps".
+    """
+    home_id = plan.home_id
+    observed_for = {one.sensor_id: one.observed_for for one in plan.sensors}
+    frozen, heard_at = history.frozen(), {}
+    for _, one in history.readings:
+        if one.home_id == home_id and one.sensor_id in observed_for and observed_for[one.sensor_id]:
+            heard_at.setdefault(one.sensor_id, []).append(min(one.observed_at, one.received_at))
     heard = [
         (one.received_at, seq, "reading", one)
         for seq, one in history.readings
@@ -288,8 +298,25 @@ def signals(home_id: str, history: History) -> list[Due]:
     is_open: set[str] = set()
     closed_at: dict[str, Instant] = {}
     smoke: dict[str, float] = {}
-    for at, _, what, item in sorted([*heard, *closings], key=lambda one: one[:2]):
+    newest: dict[str, tuple[Instant, float]] = {}  # a detector's last word is the last that it said, not that came
+    rises_at = FAR
+    for at, _, what, item in [*sorted([*heard, *closings], key=lambda one: one[:2]), (end + lateness, FAR, "", None)]:
+        if rises_at + lateness <= at:
+            is_fresh = any(
+                level == 1.0 and any(rises_at - observed_for[name] < when <= rises_at for when in heard_at[name])
+                for name, (_, level) in newest.items()
+            )
+            if is_fresh and "smoke" not in is_open:
+                stood = any(begins <= rises_at + lateness and rises_at <= ends for begins, ends in frozen)
+                found.append(Due("smoke", rises_at, "perhaps" if stood else "signal"))
+                is_open.add("smoke")
+            rises_at = FAR
+        if not what:
+            break
         if what != "reading":
+            if item == "smoke":
+                burns = any(level == 1.0 for _, level in newest.values())
+                rises_at = at + SMOKE_REARM if burns else FAR
             is_open.discard(str(item))
             closed_at[str(item)] = at
             if what == "test_ends" and item == "smoke" and 1.0 in smoke.values():
@@ -300,6 +327,7 @@ def signals(home_id: str, history: History) -> list[Due]:
         held_on = item.quantity == "smoke" and smoke.get(item.sensor_id) == 1.0
         if item.quantity == "smoke":
             smoke[item.sensor_id] = item.value
+            newest[item.sensor_id] = max(newest.get(item.sensor_id, (0, 0.0)), (item.observed_at, item.value))
         if item.value != 1.0 or item.quantity in is_open:
             continue
         when = min(item.observed_at, item.received_at)

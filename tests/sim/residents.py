@@ -19,23 +19,23 @@ DATED, BRIDGED, UNDATED = "h1", "h2", "h3"
 _KINDS = {sensor.sensor_id: str(sensor.kind) for sensor in SENSORS}
 # quantity -> (least time between two equal words, between two different ones)
 _THIN: dict[str, tuple[Span, Span]] = {
-    "power_w": (55 * MINUTE, 55 * MINUTE),
-    "flow_l_min": (55 * MINUTE, 0),
+    "power_w": (110 * MINUTE, 110 * MINUTE),
+    "flow_l_min": (110 * MINUTE, 0),
     "motion": (4 * HOUR, 0),
     "door_open": (4 * HOUR, 0),
     "smoke": (0, 0),
     "panic": (0, 0),
     "battery_pct": (0, 0),
 }
-_LULL: dict[str, Span] = {"motion": 50 * MINUTE, "door_open": 40 * MINUTE, "flow_l_min": 50 * MINUTE}
+_LULL: dict[str, Span] = {"motion": 90 * MINUTE, "door_open": 60 * MINUTE, "flow_l_min": 90 * MINUTE}
 """After a resident's activity so long no further one is told, if it is short: a world needs some, not all."""
 
 
-BURST_EVERY: Span = 10 * MINUTE
+BURST_EVERY: Span = 20 * MINUTE
 
 
 def _gathered(at: Instant) -> Instant:
-    """Let what is said within ten minutes be said within two seconds: a turn for each word would cost too much."""
+    """Let what is said within twenty minutes be said within two seconds: a turn for each word would cost too much."""
     return at - at % BURST_EVERY + at % (2 * SECOND)
 
 
@@ -58,7 +58,7 @@ class Word:
 def homes_csv() -> str:
     """The list of homes, as an operator would write it."""
     rows = ["site,building,home,label,kind,sensor,topic,convention,expect_every,meter,interval"]
-    expect = {"power": "65m", "water": "65m", "door": "8h", "motion": "8h", "smoke": "25h", "panic": "25h"}
+    expect = {"power": "130m", "water": "130m", "door": "8h", "motion": "8h", "smoke": "25h", "panic": "25h"}
     for home_id in (DATED, BRIDGED, UNDATED):
         for sensor_id, kind in _KINDS.items():
             bridged = home_id == BRIDGED
@@ -105,6 +105,10 @@ def words(seed: int, home_ids: tuple[str, ...], start: Instant, days: int) -> li
             if quantity in ("smoke", "panic")
             else 4_000 - at % BURST_EVERY + rng.choice((0, 0, 0, 400))
         )
+        if home_id == UNDATED:
+            delay = (
+                400 if quantity in ("smoke", "panic") else 4_000 - at % BURST_EVERY
+            )  # in the order in which it spoke
         found.append(Word(len(found), at, delay, home_id, sensor_id, quantity, value, seq, _topic(home_id, sensor_id)))
     return found
 

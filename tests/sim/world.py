@@ -14,23 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sensor_guard import core, parts
-from sensor_guard.config import Config
+from sensor_guard import core, parts, room
+from sensor_guard.beginning import begin
+from sensor_guard.clock import Synchrony
+from sensor_guard.config import Config, WrittenPlan
 from sensor_guard.core import Core
 from sensor_guard.decode import Router
 from sensor_guard.errors import JournalError
 from sensor_guard.health import Counters, Heartbeats
-from sensor_guard.inbox import Event, Inbox, Request
+from sensor_guard.inbox import Event, Inbox, NewPlan, Request
 from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.line import Line
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Alarm, AlarmOutcome, Command, CommandKind, Instant, Span
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics, lane
 from sensor_guard.notify.outcome import Reason
 from sensor_guard.notify.worker import IDLE_LIMIT
+from sensor_guard.room import Room
 from sensor_guard.standing import Standing
 from tests.sim.broker import Broker, Packet, SimConnection
 from tests.sim.clock import SimClock
-from tests.sim.disk import Disk
+from tests.sim.disk import PAGE, Disk
 from tests.sim.provider import SimNotifier, SimSink
 from tests.sim.residents import Word, payload
 from tests.sim.script import CALM_FOR, Happening, Script
@@ -68,6 +71,15 @@ class SimInbox(Inbox):
         super().__init__(linger=0)
         self._wake_loop = wake
 
+    def take(self, _timeout: float) -> list[Event]:
+        return super().take(0)
+
+    def take_small(self, _timeout: float) -> list[Event]:
+        return super().take_small(0)
+
+    def _keep_company(self) -> None:
+        """The world draws how long a message waits for others."""
+
     def put(self, event: Event, *, urgent: bool = False) -> bool:
         taken = super().put(event, urgent=urgent)
         self._wake_loop(urgent)
@@ -84,6 +96,9 @@ class World:
         self.seed, self.config, self.script, self.settings = seed, config, script, settings
         self.start, self.end = start, start + days * DAY
         self.plan = config.plan
+        self.written = WrittenPlan.of(config.plan)
+        self.is_synchronised: bool | None = True
+        self._stood_still = False
         self.clock = SimClock(start)
         self.faults: Counter[str] = Counter()
         self.log: list[tuple[Instant, str]] = []
@@ -206,16 +221,26 @@ class World:
 
     def _turn_loop(self) -> float:
         self.turns += 1
-        self.line.step(self.inbox.take(0))
-        if self.inbox.depth():
+        line = self.line
+        if not self._stood_still:
+            # The turns once a second in which there was nothing to do are left out.
+            line._last_now = self.clock.now()
+        self._stood_still = False
+        line.step(line.take())
+        if self.inbox.depth() and not self.room.is_tight:
             return 0.0
         raised = sum(self.standing.counters.raised.values())
         if raised != self._raised_total:
             self._raised_total = raised
             self._look_for_alarms()
         worker, now = self.standing.worker, self.clock.now()
-        due = self.core.next_due(room_at=worker.room_at(now))
-        wait = self.settings.tick if due is None else min(self.settings.tick, due - now)
+        due = self.core.next_due(room_at=worker.room_at(now), critical_room_at=worker.critical_room_at(now))
+        longest = self.settings.tick
+        if line._catches_up_since is not None or not self.core.engine.clock_known:
+            longest = min(longest, SECOND)
+        elif self.room.is_tight:
+            longest = min(longest, 10 * SECOND)
+        wait = longest if due is None else min(longest, due - now)
         return max(wait, 1) / 1_000
 
     def _wake_loop(self, urgent: bool) -> None:
@@ -255,10 +280,15 @@ class World:
         self.inbox = SimInbox(self._wake_loop)
         router = Router(config.topics)
         counters = Counters()
-        self.core = Core(journal, self.plan, router, channel="twilio", counters=counters)
+        self.core = Core(journal, self.written, router, channel="twilio", counters=counters)
         self.standing = Standing(self.core, clock, self.inbox, counters, Heartbeats(), home_count=3)
-        self.line = Line(self.core, self.standing, clock, pause=self._pause)
-        self.core.restore(clock.now(), blind_start=True)
+        self.synchrony = Synchrony(journal.last_now(), clock.monotonic(), read=lambda: self.is_synchronised)
+        self.room = Room(self.core, clock, self.disk.ballast)
+        self.line = Line(self.core, self.standing, clock, pause=self._pause, room=self.room, synchrony=self.synchrony)
+        self.line.notices_pauses = True
+        self._stood_still = False
+        self.synchrony.look(clock.monotonic())
+        begin(self.core, None, clock.now(), clock_known=self.synchrony.is_known(clock.now()))
         self._due = {"loop": clock.true, "sms": clock.true, "influxdb": clock.true, "bulk": clock.true,
                      "urgent": clock.true}  # fmt: skip
         self.standing.worker = parts.make_worker(config, journal, self.inbox, clock.now())
@@ -378,12 +408,17 @@ class World:
             return
         self.count_fault("stopped")
         self._frozen_until = self.clock.true + one.lasts
+        self.line._last_now = self.clock.now()
+        self._stood_still = True
         self.downs.append((self.clock.true, self._frozen_until))
 
     def _do_disk(self, one: Happening) -> None:
         if self._is_near_a_command():
             return
         self.note(f"disk: {one.detail} for {one.lasts} ms")
+        self._outage("journal_unwritable", one.lasts)
+        if one.detail == "full":
+            self._outage("disk_full", one.lasts)
         self.disk.set(one.detail)
         self.downs.append((self.clock.true, self.clock.true + one.lasts + 2 * SECOND))
         self.at(self.clock.true + one.lasts, lambda: self.disk.set("ok"))
@@ -541,8 +576,9 @@ class World:
             replace(home, building_id=f"b{one.at % 97}") if home.home_id == one.detail else home
             for home in self.plan.homes
         ]
-        plan = self.plan = replace(self.plan, homes=tuple(homes))
-        self.inbox.put(Request(lambda: self.core.use_plan(plan, self.clock.now()), lambda _answer: None))
+        self.plan = replace(self.plan, homes=tuple(homes))
+        written = self.written = WrittenPlan.of(self.plan)
+        self.inbox.put(Request(NewPlan(written), lambda _answer: None))
 
 
 @contextmanager
@@ -551,15 +587,19 @@ def _sim_parts(world: World) -> Iterator[None]:
     notifiers, sinks = parts.NOTIFIERS, parts.SINKS
     parts.NOTIFIERS = {"twilio": lambda _settings, _token: world.notifier}
     parts.SINKS = {"influxdb": lambda _settings, _token: world.sink}
-    every, pulse = core.CHECKPOINT_EVERY, lane.PULSE_EVERY
+    checkpoints, pulse = core.CHECKPOINT_EVERY, lane.PULSE_EVERY
+    steps, work_room = room.PRUNE_STEPS, room.WORK_ROOM
+    # The journal is the world's witness: what a full disk has removed is looked at in tests of its own.
+    room.PRUNE_STEPS, room.WORK_ROOM = 0, 16 * PAGE
     lane.PULSE_EVERY = 6 * 3_600.0  # twice a minute is what a world cannot pay
     # Mostly far apart: a checkpoint costs a world more than a day of readings, and a long tail is the harder case.
-    core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((every, HOUR, 6 * HOUR, DAY))
+    core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((20 * MINUTE, 6 * HOUR, DAY))
     try:
         yield
     finally:
-        parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, every
+        parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, checkpoints
         lane.PULSE_EVERY = pulse
+        room.PRUNE_STEPS, room.WORK_ROOM = steps, work_room
 
 
 def path_for(directory: Path) -> Path:
