@@ -335,10 +335,17 @@ class Home:
             self._one_more_silent(at, now, effects)
 
     def disprove(self, reading: Reading) -> None:
-        """Without a time of its own it may be as old as the gap in which it waited: it disproves from there."""
-        state = self.sensors.get(reading.sensor_id)
-        if state is not None and not reading.flags & RETAINED:
-            self._take_back(state, reading.quantity, reading.value, self.at)
+        """Without a time of its own it may be as old as the gap in which it waited: it disproves from there.
+
+        It is a sign of life as of when it came, too: a silence that would fall due in the gap is none.
+        """
+        _, sensor_id, quantity, value, _, received_at, _, flags = reading
+        state = self.sensors.get(sensor_id)
+        if state is None or flags & RETAINED:
+            return
+        self._take_back(state, quantity, value, self.at)
+        if not state.is_silent and not (quantity == _LINK and value == 0.0):
+            state.silent_at = max(state.silent_at, received_at + state.sensor.observed_for)
 
     def _late(self, state: SensorState, reading: Reading, at: Instant, now: Instant, effects: Effects) -> None:
         """Learnt too late to take its place: it takes back what it disproves.

@@ -169,7 +169,7 @@ class History:
         return [(seq, item) for seq, item in self.events if isinstance(item, Command)]
 
     def frozen(self) -> list[tuple[Instant, Instant]]:
-        """The stretches in which the homes' time stood still, from the loss of the link until all had been handed over."""
+        """The stretches in which the homes' time stood still, from the loss of the link until all was handed over."""
         found: list[tuple[Instant, Instant]] = []
         since: Instant | None = None
         for seq, item in self.events:

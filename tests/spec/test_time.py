@@ -177,6 +177,29 @@ def test_the_urgent_connection_that_is_ahead_does_not_overtake_what_the_other_on
     assert home.raised() == []
 
 
+def test_a_word_without_a_time_that_waited_in_the_broker_is_a_sign_of_life(home_with):
+    """An outage longer than its silence: it has spoken meanwhile, nobody knows when, and nobody is told that it died."""
+    home = home_with("sensor_silent", sensors=[Sensor("m", "power", 4 * HOUR)]).reads(sensor="m", power_w=30)
+    lost = home.clock.at
+    home.feed(LinkLost(lost))
+    home.passes("6h")
+    now = home.clock.at
+    home.feed(LinkUp(now, session_present=True), Reading("h1", "m", "power_w", 30.0, now, now))
+    home.feed(Drained(now))
+    assert home.passes("3h59m").raised() == []
+    assert home.passes("3m").raised() == [("sensor_silent", "10h0m")]
+
+
+def test_a_sensor_of_which_nothing_waited_in_the_broker_was_silent_at_its_own_time(home_with):
+    sensors = [Sensor("m", "power", 4 * HOUR), Sensor("n", "power", 4 * HOUR)]
+    home = home_with("sensor_silent", sensors=sensors).reads(sensor="m", power_w=30).reads(sensor="n", power_w=30)
+    home.feed(LinkLost(home.clock.at))
+    home.passes("6h")
+    now = home.clock.at
+    home.feed(LinkUp(now, session_present=True), Reading("h1", "m", "power_w", 30.0, now, now), Drained(now))
+    assert home.raised() == [("sensor_silent", "4h0m")]
+
+
 def test_a_late_word_of_a_silent_sensor_takes_back_its_silence(home_with):
     home = home_with("sensor_silent", sensors=[Sensor("m", "power", 4 * HOUR)]).reads(power_w=30).passes("5h")
     assert home.alarms() == [("sensor_silent", "active")]
