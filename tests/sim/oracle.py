@@ -272,7 +272,7 @@ class Oracle:
                     look.counted, look.met, look.since, look.needs = 0, False, at, look.rule.condition.hold_for
 
 
-def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> list[Due]:
+def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> list[Due]:  # noqa: C901 - one sweep
     """What smoke and the button must raise: in the order in which they came, one alarm until somebody closes it.
 
     Smoke that a detector still says half an hour after closing is a new alarm. Where the home's time stood still just

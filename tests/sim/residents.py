@@ -106,9 +106,8 @@ def words(seed: int, home_ids: tuple[str, ...], start: Instant, days: int) -> li
             else 4_000 - at % BURST_EVERY + rng.choice((0, 0, 0, 400))
         )
         if home_id == UNDATED:
-            delay = (
-                400 if quantity in ("smoke", "panic") else 4_000 - at % BURST_EVERY
-            )  # in the order in which it spoke
+            # In the order in which it was said: by its numbers alone it could not be put right.
+            delay = 400 if quantity in ("smoke", "panic") else 4_000 - at % BURST_EVERY
         found.append(Word(len(found), at, delay, home_id, sensor_id, quantity, value, seq, _topic(home_id, sensor_id)))
     return found
 

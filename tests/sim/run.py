@@ -47,13 +47,14 @@ def run(seed: int, days: int) -> Outcome:
         return outcome
     # A quarter of the seeds pays for a second world: as it would have been without the kills, or turned otherwise.
     if seed % 8 == 0:
-        _compare(outcome, alarms, Settings(crashes=False), Invariant.RESTART_CHANGES_NOTHING)
+        compare(outcome, alarms, Settings(crashes=False), Invariant.RESTART_CHANGES_NOTHING)
     elif seed % 8 == 4:
-        _compare(outcome, alarms, Settings(linger=0, tick=7 * HOUR // 60), Invariant.TICK_SIZE_CHANGES_NOTHING)
+        compare(outcome, alarms, Settings(linger=0, tick=7 * HOUR // 60), Invariant.TICK_SIZE_CHANGES_NOTHING)
     return outcome
 
 
-def _compare(outcome: Outcome, alarms: list[tuple[str, str, Instant]], settings: Settings, name: Invariant) -> None:
+def compare(outcome: Outcome, alarms: list[tuple[str, str, Instant]], settings: Settings, name: Invariant) -> None:
+    """Run the same world otherwise; ``name`` is told where its alarms are others."""
     beside = Outcome(outcome.seed, outcome.days)
     others = world_of(beside, settings)
     outcome.turns += beside.turns

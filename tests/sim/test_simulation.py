@@ -25,7 +25,7 @@ from sensor_guard.testing import START
 from tests.sim import config
 from tests.sim.__main__ import one, quiet
 from tests.sim.invariants import Invariant
-from tests.sim.run import Outcome, run, world_of
+from tests.sim.run import Outcome, compare, run, world_of
 from tests.sim.script import write
 from tests.sim.world import Settings
 
@@ -285,10 +285,42 @@ def test_the_simulation_notices_readings_that_overtake_deadlines(monkeypatch):
     assert found in (Invariant.DEADLINES_BEFORE_READINGS, Invariant.NO_MISSED_ALARM)
 
 
+def test_the_simulation_notices_what_raises(monkeypatch):
+    def raise_alarm(*_args, **_more):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Cases, "raise_alarm", raise_alarm)
+    assert one((0, 3)).found[0].invariant is Invariant.NOTHING_RAISES
+
+
+def breaks_ticks(patch):
+    """An alarm bears the time at which somebody looked."""
+    real = Cases.raise_alarm
+    patch.setattr(Cases, "raise_alarm", lambda self, rule, _at, now, *more: real(self, rule, now, now, *more))
+
+
+BESIDE = {
+    Invariant.RESTART_CHANGES_NOTHING: (breaks_restart, Settings(crashes=False), "kind='crash'"),
+    Invariant.TICK_SIZE_CHANGES_NOTHING: (breaks_ticks, Settings(linger=0, tick=7 * HOUR // 60), ""),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", BESIDE, ids=str)
+def test_two_worlds_side_by_side_notice_by_name(name, monkeypatch):
+    """What each of them alone says is left out: here it is the difference that counts."""
+    breaks, settings, needs = BESIDE[name]
+    breaks(monkeypatch)
+    fitting = (seed for seed in range(5_000) if re.search(needs, str(write(seed, START, 5).happenings)))
+    for seed in itertools.islice(fitting, 30):
+        outcome = Outcome(seed, 5)
+        alarms = world_of(Outcome(seed, 5), Settings())
+        compare(outcome, alarms, settings, name)
+        if name in {found.invariant for found in outcome.found}:
+            return
+    raise AssertionError("thirty pairs of worlds have not noticed")
+
+
 def test_what_is_not_yet_proven_by_name():
-    assert set(Invariant) - set(MUTATIONS) == {
-        Invariant.NOTHING_RAISES,
-        Invariant.DEADLINES_BEFORE_READINGS,
-        Invariant.RESTART_CHANGES_NOTHING,
-        Invariant.TICK_SIZE_CHANGES_NOTHING,
-    }
+    proven = {*MUTATIONS, *BESIDE, Invariant.NOTHING_RAISES}
+    assert set(Invariant) - proven == {Invariant.DEADLINES_BEFORE_READINGS}

@@ -178,7 +178,7 @@ def test_the_urgent_connection_that_is_ahead_does_not_overtake_what_the_other_on
 
 
 def test_a_word_without_a_time_that_waited_in_the_broker_is_a_sign_of_life(home_with):
-    """An outage longer than its silence: it has spoken meanwhile, nobody knows when, and nobody is told that it died."""
+    """An outage longer than its silence: it has spoken meanwhile, nobody knows when, and nobody is told of it."""
     home = home_with("sensor_silent", sensors=[Sensor("m", "power", 4 * HOUR)]).reads(sensor="m", power_w=30)
     lost = home.clock.at
     home.feed(LinkLost(lost))
