@@ -235,7 +235,7 @@ def breaks_restart(patch):
     def restore(self, now, **more):
         differences = real(self, now, **more)
         for home in self.engine.homes.values():
-            for watch in home.watches.values():
+            for watch in home.watches:
                 watch.restart(now)
         self.engine.schedule_all()
         return differences
@@ -294,9 +294,18 @@ def test_the_simulation_notices_what_raises(monkeypatch):
 
 
 def breaks_ticks(patch):
-    """An alarm bears the time at which somebody looked."""
-    real = Cases.raise_alarm
-    patch.setattr(Cases, "raise_alarm", lambda self, rule, _at, now, *more: real(self, rule, now, now, *more))
+    """When an alarm was raised depends on how often somebody has looked."""
+    step, raise_alarm, turns = Line.step, Cases.raise_alarm, itertools.count()
+
+    def counted(self, events):
+        next(turns)
+        return step(self, events)
+
+    def raised(self, rule, at, *more):
+        raise_alarm(self, rule, at - next(turns) % 97 * 1_000, *more)
+
+    patch.setattr(Line, "step", counted)
+    patch.setattr(Cases, "raise_alarm", raised)
 
 
 BESIDE = {
