@@ -32,9 +32,9 @@ class BulkLane(Lane):
     name = BULK
 
     def __init__(self, shared: Shared, topics: Topics, before: Before, urgent: UrgentLane) -> None:
-        super().__init__(shared, topics, expects_session=before.had_session)
+        super().__init__(shared, topics, before)
         known_until = shared.clock.now() if before.known_until is None else before.known_until
-        self.link = Link(known_until, shared.clock.factor)
+        self.link = Link(known_until, shared.clock.factor, self.proven_at)
         self.drops = DropWatch()
         self._urgent = urgent
         self._elsewhere = frozenset(topics.urgent)
@@ -162,7 +162,9 @@ class BulkLane(Lane):
         """Tell of the gap."""
         super().lost(at, reason)
         self._asked_real = None  # the next connection says at once how we are
-        self._put(self.link.lost(at))
+        # Smoke and panic go by the other connection, which a broker that dies leaves behind as well.
+        proven = [each for each in (self.proven_at, self._urgent.proven_at) if each is not None]
+        self._put(self.link.lost(at, min(proven, default=None)))
 
     def drains_again(self) -> None:
         """Tell the link: it is not drained until the new canary is back."""

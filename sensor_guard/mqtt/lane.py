@@ -8,7 +8,7 @@ import structlog
 
 from sensor_guard.clock import Clock
 from sensor_guard.inbox import Event, Inbox, Probe
-from sensor_guard.model import Fault, Instant, Message
+from sensor_guard.model import SECOND, Fault, Instant, Message
 from sensor_guard.mqtt.access import Access, Filter, Will
 from sensor_guard.mqtt.connection import Connection
 from sensor_guard.mqtt.link import Outages
@@ -38,12 +38,20 @@ class Topics:
 class Before:
     """What the journal knows of the time before this start.
 
-    ``known_until``: the ``now`` of the last batch; if the link was lost then, since when; None on a new box.
+    ``known_until``: the ``now`` of the last batch; if the link was lost then, since when; None on a new box. Whether
+    all that was published before had been handed over by then is not in the journal. The pulses prove it every few
+    seconds, and one that stays away for ``PULSE_WITHIN`` ends the connection: so much earlier it was proven.
     ``had_session``: whether the broker ever kept a session for us, so that a missing one is a fault.
     """
 
     known_until: Instant | None = None
     had_session: bool = False
+
+    def proven_at(self, clock: Clock) -> Instant:
+        """Say until when all that was published had been handed over."""
+        if self.known_until is None:
+            return clock.now()
+        return self.known_until - round(PULSE_WITHIN * SECOND * clock.factor)
 
 
 class Shared:
@@ -86,11 +94,11 @@ class Lane:
     connection: Connection
     name = ""
 
-    def __init__(self, shared: Shared, topics: Topics, *, expects_session: bool) -> None:
+    def __init__(self, shared: Shared, topics: Topics, before: Before) -> None:
         self.shared = shared
         self.wanted = topics
         self._topics = topics
-        self._expects_session = expects_session
+        self._expects_session = before.had_session
         self._session_fault = False
         self.canary_topic = shared.access.topic("canary" if self.name == BULK else f"canary/{self.name}")
         self.canary = b""
@@ -108,6 +116,11 @@ class Lane:
         self._pulse_real = 0.0
         self._idle_real = 0.0  # since when nothing is left to acknowledge
         self._proven_real = 0.0
+        self.proven_at: Instant | None = before.proven_at(shared.clock)
+        """Whatever was published before this has been handed over, on this connection or an earlier one; None: that
+        cannot be proven, because we may not publish."""
+        self._canary_at: Instant = 0
+        self._pulse_at: Instant = 0
         self.must_drain = False
         """A new canary is wanted, as after a gap though the connection was never lost."""
         shared.gone(self.name, shared.clock.now(), "not yet connected")
@@ -167,8 +180,10 @@ class Lane:
             self.shared.gone(self.name, now, f"subscription refused: {refused[0]}")
         elif not self._is_suspect:
             self.shared.back(self.name)
-        self._is_mute = self._is_mute or self.canary_topic in refused
+        if self.canary_topic in refused:
+            self._is_mute, self.proven_at = True, None
         self._canaries += 1
+        self._canary_at = now
         self._pulse_real = self.shared.clock.monotonic()
         self.canary = f"{self.name} {now} {self.connection.generation} {self._canaries}".encode()
         self.connection.publish(self.canary_topic, self.canary)
@@ -181,6 +196,7 @@ class Lane:
     def publish_refused(self, reason: str) -> None:
         """Call it an outage; and wait for no canary, which will not come."""
         self._is_mute = True
+        self.proven_at = None
         self.shared.gone(self.name, self.shared.clock.now(), f"publish refused: {reason}")
 
     def lost(self, at: Instant, reason: str) -> None:
@@ -223,6 +239,7 @@ class Lane:
         elif real - self._pulse_real >= PULSE_EVERY:
             self._pulses += 1
             self._pulse_real = real
+            self._pulse_at = self.shared.clock.now()
             self.pulse = f"{self.name} {self.connection.generation} pulse {self._pulses}".encode()
             self.connection.publish(self.canary_topic, self.pulse)
 
@@ -242,6 +259,7 @@ class Lane:
             return False
         if self.pulse and message.payload == self.pulse:
             self.pulse, self._is_proving = b"", True
+            self.proven_at = self._pulse_at
             # Acknowledged like a reading, behind the loop's turn: so the whole way is proven.
             self.shared.inbox.put(Probe(lambda _none: self._beaten(message)), urgent=self.name == URGENT)
             return True
@@ -249,6 +267,7 @@ class Lane:
         if message.payload == self.canary and not self.is_drained:
             self.prove()
             self.is_drained = True
+            self.proven_at = self._canary_at
             if self._is_suspect:
                 self._is_suspect = False
                 self.shared.back(self.name)

@@ -13,7 +13,9 @@ draining  LinkUp has gone out, then what was held. Our canary, published behind 
 drained   It came back, or 60 s have passed.
 
 If the session was there, and the broker has lived through the whole gap, then whatever was published in it waits in the
-session: nobody was blind. A broker that was restarted in between may have lost what it held in memory.
+session: nobody was blind. A broker that was restarted in between may have lost what it held in memory, and that is more
+than what came in the gap: it had acknowledged readings which it had not handed over to us yet. So the blind stretch
+begins where everything is proven to have been handed over: when the last canary or pulse that came back was published.
 """
 
 from enum import StrEnum
@@ -50,11 +52,16 @@ class Stage(StrEnum):
 
 
 class Link:
-    """The bulk connection's story. ``lost_at``: since when nothing is known at the start of the program."""
+    """The bulk connection's story.
 
-    def __init__(self, lost_at: Instant, factor: float) -> None:
+    ``lost_at``: since when nothing is known at the start of the program. ``proven_at``: everything that was published
+    before has been handed over; None: likewise.
+    """
+
+    def __init__(self, lost_at: Instant, factor: float, proven_at: Instant | None = None) -> None:
         self.stage = Stage.LOST
         self._lost_at = lost_at
+        self._proven_at = lost_at if proven_at is None else proven_at
         self._factor = factor
         self._session_present = False
         self._subscribed = False
@@ -128,12 +135,16 @@ class Link:
             self._canary_back = False
             self._connected_real = real
 
-    def lost(self, at: Instant) -> list[LinkEvent]:
-        """The connection is gone. What was held is passed on: it is real, and may not come again."""
+    def lost(self, at: Instant, proven_at: Instant | None = None) -> list[LinkEvent]:
+        """The connection is gone. What was held is passed on: it is real, and may not come again.
+
+        proven_at: as of the whole link; None: nothing is proven, and nothing can be.
+        """
         held = self._release()
         was, self.stage = self.stage, Stage.LOST
         if was in (Stage.DRAINING, Stage.DRAINED):
             self._lost_at = at
+            self._proven_at = at if proven_at is None else proven_at
             return [*held, LinkLost(at)]
         return held  # never came up: nothing is known since before
 
@@ -145,7 +156,7 @@ class Link:
 
     def _blind_from(self, now: Instant) -> Instant | None:
         lived = self.uptime is not None and self.uptime * SECOND * self._factor >= now - self._lost_at
-        return None if self._session_present and lived else self._lost_at
+        return None if self._session_present and lived else min(self._lost_at, self._proven_at)
 
 
 class DropWatch:

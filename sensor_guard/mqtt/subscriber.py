@@ -36,7 +36,7 @@ class Subscriber:
     ) -> None:
         self._shared = Shared(access, inbox, clock)
         client_id = f"sensor_guard-{access.gateway}"
-        self._urgent_lane = UrgentLane(self._shared, topics, expects_session=before.had_session)
+        self._urgent_lane = UrgentLane(self._shared, topics, before)
         self._bulk_lane = BulkLane(self._shared, topics, before, self._urgent_lane)
         self.bulk = connect(access, BULK, client_id, clock, self._bulk_lane)
         self.urgent = connect(access, URGENT, f"{client_id}-urgent", clock, self._urgent_lane)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sensor_guard.model import Instant, Message
 from sensor_guard.mqtt.access import Filter
-from sensor_guard.mqtt.lane import ALWAYS, UPTIME, URGENT, Lane, Shared, Topics
+from sensor_guard.mqtt.lane import ALWAYS, UPTIME, URGENT, Before, Lane, Shared, Topics
 
 
 class UrgentLane(Lane):
@@ -16,8 +16,8 @@ class UrgentLane(Lane):
 
     name = URGENT
 
-    def __init__(self, shared: Shared, topics: Topics, *, expects_session: bool) -> None:
-        super().__init__(shared, topics, expects_session=expects_session)
+    def __init__(self, shared: Shared, topics: Topics, before: Before) -> None:
+        super().__init__(shared, topics, before)
         self._memory_topic = shared.access.topic("urgent")
         self._own = frozenset(topics.urgent)
         self._digest = _digest(topics.urgent)

@@ -26,6 +26,7 @@ from sensor_guard.mqtt.connection import Connection
 from sensor_guard.mqtt.lane import Lane
 from sensor_guard.mqtt.link import Link
 from sensor_guard.mqtt.urgent import UrgentLane
+from sensor_guard.mqtt.wire import Wire
 from sensor_guard.notify.twilio import TwilioNotifier
 from sensor_guard.notify.worker import SmsWorker
 
@@ -80,27 +81,34 @@ def default_clean_start() -> None:
 
 
 def qos_2() -> None:
-    """Subscribe at QoS 2, and answer each message by its own QoS. The publisher has to publish at 2 as well."""
-    subscribe, ack, on_message = access.subscribe, paho.Client.ack, Connection._on_message
+    """Subscribe at QoS 2, and answer as paho does: PUBREC and PUBCOMP at once. The publisher publishes at 2, too."""
+    subscribe, read, acknowledge = access.subscribe, Wire._read, Wire.acknowledge
+    handle_pubrel = paho.Client._handle_pubrel
     seconds: set[tuple[int, int]] = set()
 
     def subscribe_twice(client, filters, **named):
         return subscribe(client, [each._replace(qos=2) if each.qos else each for each in filters], **named)
 
-    def noted_message(self, client, userdata, message):
-        if message.qos == 2:
-            seconds.add((id(client), message.mid))
-        on_message(self, client, userdata, message)
+    def hasty_read(self, block, first, *places):
+        if first >> 1 & 3 != 2:
+            return read(self, block, first, *places)
+        packet = read(self, block, first ^ 0b110, *places)  # as one of QoS 1
+        seconds.add((id(self), packet.packet_id))
+        self.send(b"\x50\x02" + packet.packet_id.to_bytes(2))
+        return packet
 
-    def fitting_ack(self, mid, qos):
-        if (id(self), mid) in seconds:
-            seconds.discard((id(self), mid))
-            qos = 2
-        return ack(self, mid, qos)
+    def fitting_acknowledge(self, packet_ids):
+        acknowledge(self, [each for each in packet_ids if (id(self), each) not in seconds])
+        seconds.difference_update([(id(self), each) for each in packet_ids])
+
+    def completed_pubrel(self):
+        result = handle_pubrel(self)
+        self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
+        return result
 
     connection.subscribe = subscribe_twice
-    Connection._on_message = noted_message
-    paho.Client.ack = fitting_ack
+    paho.Client._handle_pubrel = completed_pubrel
+    Wire._read, Wire.acknowledge = hasty_read, fitting_acknowledge
 
 
 def no_dedupe() -> None:

@@ -5,9 +5,10 @@ import subprocess
 import pytest
 
 from sensor_guard.inbox import Inbox
-from sensor_guard.model import Drained, Fault, LinkLost, LinkUp, Message
+from sensor_guard.model import SECOND, Drained, Fault, LinkLost, LinkUp, Message
 from sensor_guard.mqtt import Access, Before, Subscriber
 from sensor_guard.mqtt.connection import UNACKNOWLEDGED_LIMIT
+from sensor_guard.mqtt.lane import PULSE_WITHIN
 from sensor_guard.testing import VirtualClock
 from tests.fakes.broker import Broker
 from tests.mqtt.guard import TOPICS, Device, Guard, HastyClock, settings
@@ -27,9 +28,10 @@ def test_a_broker_that_restarts_is_a_blind_gap_and_loses_nothing(broker, protoco
         broker.start()
         with Device(broker) as device:
             device.publish(POWER, b"behind our back")
-        up = guard.drained(times=2)[4]
+        before, up = (guard.drained(times=2)[place] for place in (1, 4))
         assert guard.payloads(1) == ["behind our back"]
-    assert (up.session_present, up.blind_from) == (True, lost.at)
+    assert up.session_present
+    assert up.blind_from <= before.at <= lost.at  # no pulse has gone out since the canary
     assert not guard.faults("session_lost")
 
 
@@ -45,6 +47,34 @@ def test_a_broker_that_is_killed_is_found_again(broker, protocol):
         assert guard.payloads(1) == ["after all"]
         assert guard.subscriber.healthy()
     assert [type(event) for event in story] == [LinkLost, LinkUp, Drained] * 2
+
+
+def test_what_a_killed_broker_had_not_handed_over_lies_in_the_blind_stretch():
+    """It had acknowledged them, and was waiting for us."""
+    few = "max_inflight_messages 5"  # of MQTT 3.1.1; later the client says how many
+    with Broker("allow_anonymous true", few) as broker, Guard(broker, protocol="3.1.1") as guard:
+        guard.drained()
+        published_at = guard.clock.now()
+        with Device(broker) as device:
+            device.publish_all([(POWER, str(n)) for n in range(20)])
+        guard.messages(5)
+        broker.kill()
+        broker.start()
+        up = guard.drained(times=2)[4]
+        assert len(guard.messages()) == 5
+    assert up.blind_from <= published_at
+
+
+def test_a_pulse_proves_that_what_was_published_before_it_has_come(broker):
+    with Guard(broker, clock=HastyClock()) as guard:
+        guard.drained()
+        published_at = guard.clock.now()
+        lanes = guard.subscriber._bulk_lane, guard.subscriber._urgent_lane
+        guard.until(lambda: guard.turn_loop() or all(lane.proven_at > published_at for lane in lanes))
+        broker.kill()
+        broker.start()
+        _, _, _, lost, up, _ = guard.drained(times=2)
+    assert published_at < up.blind_from <= lost.at
 
 
 def test_a_lost_session_is_a_fault_until_a_new_one_is_drained(broker):
@@ -113,7 +143,7 @@ def test_a_broker_that_hides_its_figures_makes_every_gap_blind(tmp_path):
         known_until = guard.clock.now()
         with Guard(broker, before=Before(known_until=known_until, had_session=True)) as guard:
             up = guard.drained()[1]
-    assert (up.session_present, up.blind_from) == (True, known_until)
+    assert (up.session_present, up.blind_from) == (True, known_until - PULSE_WITHIN * SECOND)
 
 
 def test_a_wrong_password_is_tried_again_with_a_new_one(tmp_path):

@@ -111,6 +111,33 @@ def test_a_link_lost_again_counts_from_there(link):
     assert tick(connected(link, uptime=0), now=NOW + 9) == [LinkUp(NOW + 9, True, NOW + 5)]
 
 
+@pytest.mark.parametrize(("session_present", "uptime"), [(False, 3_600), (True, 0)], ids=["session", "restart"])
+def test_a_broker_without_memory_had_readings_that_were_not_handed_over_yet(link, session_present, uptime):
+    tick(connected(link))
+    link.lost(NOW + 5, NOW - 7)
+    connected(link, session_present=session_present, uptime=uptime)
+    assert tick(link, now=NOW + 9) == [LinkUp(NOW + 9, session_present, NOW - 7)]
+
+
+def test_what_a_broker_that_lived_on_had_not_handed_over_comes_now(link):
+    tick(connected(link))
+    link.lost(NOW + 5, NOW - 7)
+    assert tick(connected(link), now=NOW + 9) == [LinkUp(NOW + 9, True, None)]
+
+
+def test_what_is_proven_after_the_connection_is_gone_says_nothing_of_the_time_before(link):
+    tick(connected(link))
+    link.lost(NOW + 5, NOW - 7)
+    link.lost(NOW + 6, NOW + 6)
+    assert tick(connected(link, uptime=0), now=NOW + 9) == [LinkUp(NOW + 9, True, NOW - 7)]
+
+
+def test_at_a_start_nothing_is_vouched_for_that_the_last_process_has_not_proven():
+    link = Link(NOW - MINUTE, 1.0, NOW - 2 * MINUTE)
+    assert link.begin() == LinkLost(NOW - MINUTE)
+    assert tick(connected(link, uptime=0)) == [LinkUp(NOW, True, NOW - 2 * MINUTE)]
+
+
 def test_a_backlog_before_the_answers_is_let_through_and_the_gap_counts_as_blind(link):
     """The answers wait behind it, and more of it comes only when this much is acknowledged."""
     connected(link, subscribed=False, uptime=None)
