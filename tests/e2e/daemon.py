@@ -25,7 +25,7 @@ language: zh
 homes: homes.csv
 contacts: contacts.yaml
 rules: {rules}
-lateness: 5m
+lateness: {lateness}
 mqtt: {{host: 127.0.0.1, port: {mqtt_port}}}
 journal: {{path: journal.db}}
 {more}
@@ -58,6 +58,7 @@ class Daemon:
         more: str = CONSOLE,
         rules: Path = ROOT / "rules",
         zone: str = "Asia/Shanghai",
+        lateness: str = "5m",
         clock: AcceleratedClock | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -68,7 +69,14 @@ class Daemon:
         self.health_port = free_port()
         self.config = folder / "config.yaml"
         self.config.write_text(
-            CONFIG.format(zone=zone, rules=rules, mqtt_port=mqtt_port, more=more, health_port=self.health_port),
+            CONFIG.format(
+                zone=zone,
+                rules=rules,
+                lateness=lateness,
+                mqtt_port=mqtt_port,
+                more=more,
+                health_port=self.health_port,
+            ),
             encoding="utf-8",
         )
         self.socket = folder / "run" / "control.sock"
@@ -129,7 +137,7 @@ class Daemon:
         rows = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [row for row in rows if row.get("event") == name]
 
-    def until(self, holds, seconds: float = 40.0):
+    def until(self, holds, seconds: float = 90.0):
         """Wait until something holds, a real thing in another process; give what it gave."""
         pause, end = threading.Event(), time.monotonic() + seconds
         while time.monotonic() < end:

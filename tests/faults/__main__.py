@@ -54,8 +54,7 @@ def main() -> int:
         )
 
     def sound(row: Mutant) -> Result:
-        name = f"{row.name} (control)"
-        return _told(name, arguments.seed, lambda: mutants.run(row, arguments.seed, starter, mutated=False))
+        return _told(row.name, arguments.seed, lambda: mutants.run(row, arguments.seed, starter))
 
     results: list[Result] = []
     found: list[tuple[str, str, bool, float]] = []
@@ -64,7 +63,7 @@ def main() -> int:
         with ThreadPoolExecutor(arguments.at_once) as pool:
             runs = [pool.submit(run, row) for row in SCENARIOS if row.name in wanted]
             mistakes = [pool.submit(mistaken, row) for row in MUTANTS if MISTAKES in wanted]
-            controls = [pool.submit(sound, row) for row in MUTANTS if CONTROLS in wanted]
+            controls = [pool.submit(sound, row.control()) for row in MUTANTS if CONTROLS in wanted]
             pending = {*runs, *mistakes, *controls}
             while pending:
                 # With a limit: a signal that another thread has taken is handled only when this one moves.

@@ -25,23 +25,34 @@ class Mutant:
     act: Callable[[Box], None]
     load: Load = LOAD
     hurry: dict[str, int] = field(default_factory=dict)
+    is_made: bool = True
 
-    def setup(self, *, mutated: bool = True) -> Setup:
+    def control(self) -> "Mutant":
+        """Give the same without the mistake."""
+        return replace(self, load=replace(self.load, qos=1), is_made=False)
+
+    def setup(self) -> Setup:
+        if not self.is_made:
+            return Setup(self.load, hurry=self.hurry)
         # What is missing is waited for in vain: not for long. A box without the mistake may be slow.
-        patience = {"settle_within": 4.0, "reconnect_within": 4.0, "quiet_for": 1.5} if mutated else {}
-        load = replace(self.load, qos=1) if not mutated else self.load
-        return Setup(load, hurry=self.hurry, mutation=self.mutation if mutated else "", **patience)
+        return Setup(
+            self.load,
+            hurry=self.hurry,
+            mutation=self.mutation,
+            settle_within=4.0,
+            reconnect_within=4.0,
+            quiet_for=1.5,
+        )
 
     @property
     def name(self) -> str:
         """Of the row, as every row has one."""
-        return self.mutation
+        return self.mutation if self.is_made else f"{self.mutation} (control)"
 
 
-def run(mutant: Mutant, seed: int, starter: Execs | Forks, *, mutated: bool = True) -> Result:
+def run(mutant: Mutant, seed: int, starter: Execs | Forks) -> Result:
     """Do it."""
-    name = f"{mutant.mutation}{'' if mutated else ' (control)'}"
-    return run_in(mutant.setup(mutated=mutated), mutant.act, name, seed, starter)
+    return run_in(mutant.setup(), mutant.act, mutant.name, seed, starter)
 
 
 def _begin(box: Box, count: int = 200) -> None:

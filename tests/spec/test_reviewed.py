@@ -126,6 +126,31 @@ def test_lost_again_before_everything_was_handed_over_the_whole_gap_is_blind(hom
     assert [rule for rule, _ in home.raised()] == ["no_movement"]
 
 
+def test_a_stretch_that_proves_blind_afterwards_undoes_no_alarm(home_with):
+    """Two hours before the connection was lost the dead broker had something that it never handed over."""
+    home = home_with("no_movement").reads(motion=1).passes("13h")
+    raised = home.raised()
+    assert [rule for rule, _ in raised] == ["no_movement"]
+    lost = home.clock.at
+    home.feed(LinkLost(lost))
+    home.passes("1h")
+    home.feed(LinkUp(home.clock.at, session_present=False, blind_from=lost - 2 * HOUR), Drained(home.clock.at))
+    home.passes("1h")
+    assert home.raised() == raised
+    assert home.alarms() == [("no_movement", "active")]
+
+
+def test_a_hold_does_not_count_what_proves_blind_afterwards(home_with):
+    home = home_with("no_movement").reads(motion=1).passes("10h")
+    lost = home.clock.at
+    home.feed(LinkLost(lost))
+    home.passes("1h")
+    home.feed(LinkUp(home.clock.at, session_present=False, blind_from=lost - HOUR), Drained(home.clock.at))
+    assert home.passes("2h59m").raised() == []
+    home.passes("10m")
+    assert [rule for rule, _ in home.raised()] == ["no_movement"]
+
+
 def test_a_message_of_before_a_step_back_takes_its_place_now(home_with):
     home = home_with("water_running").reads(flow_l_min=6)
     before = home.clock.at
