@@ -25,7 +25,7 @@ language: zh
 homes: homes.csv
 contacts: contacts.yaml
 rules: {rules}
-lateness: {lateness}
+lateness: 5m
 mqtt: {{host: 127.0.0.1, port: {mqtt_port}}}
 journal: {{path: journal.db}}
 {more}
@@ -58,7 +58,6 @@ class Daemon:
         more: str = CONSOLE,
         rules: Path = ROOT / "rules",
         zone: str = "Asia/Shanghai",
-        lateness: str = "5m",
         clock: AcceleratedClock | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
@@ -69,14 +68,7 @@ class Daemon:
         self.health_port = free_port()
         self.config = folder / "config.yaml"
         self.config.write_text(
-            CONFIG.format(
-                zone=zone,
-                rules=rules,
-                lateness=lateness,
-                mqtt_port=mqtt_port,
-                more=more,
-                health_port=self.health_port,
-            ),
+            CONFIG.format(zone=zone, rules=rules, mqtt_port=mqtt_port, more=more, health_port=self.health_port),
             encoding="utf-8",
         )
         self.socket = folder / "run" / "control.sock"

@@ -8,22 +8,19 @@ from simulators import scenario
 from tests.e2e.test_main_line import publish, raised_in_replay
 
 LEAD = 3 * HOUR
-LATENESS = HOUR
-"""More than a second at this factor. What a busy machine brings later than that is late for the engine, too, which then
-rightly decides without it."""
 
 
 def found(daemon) -> set[tuple[str, str, int]]:
     return {(a["home_id"], a["rule_id"], a["raised_at"]) for a in daemon.alarms() if a["home_id"] != "gateway"}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("down_for", [0.0, 4.0], ids=["at once", "hours later"])
 def test_killed_in_the_middle_of_the_stream_it_finds_the_same_alarms_at_the_same_times(daemons, broker, down_for):
     """kill -9 while an elder's electricity is low; at this factor 4 s are more than three hours in the broker."""
     readings = list(scenario.readings())
     epoch = scenario.STARTS_AT - LEAD
-    daemon = daemons(scenario.rows(), clock=(epoch, 2_880.0), lateness="1h")
+    daemon = daemons(scenario.rows(), clock=(epoch, 2_880.0))
     daemon.start()
     thread, publisher = publish(daemon, readings, broker.port)
     for killed_at in (scenario.STARTS_AT + 6 * HOUR, scenario.STARTS_AT + 10 * HOUR):
@@ -32,12 +29,12 @@ def test_killed_in_the_middle_of_the_stream_it_finds_the_same_alarms_at_the_same
         up_again_at = daemon.clock.monotonic() + down_for
         daemon.until(lambda at=up_again_at: daemon.clock.monotonic() >= at)
         daemon.start()
-    thread.join(60)
+    thread.join(120)
     assert publisher.tally.is_complete
     expected = raised_in_replay(load(daemon.config).plan, readings, plan_at=epoch)
     assert {rule for _, rule, _ in expected} == {"panic", "electricity_low"}
     daemon.until(lambda: found(daemon) >= expected)
-    daemon.until(lambda: daemon.clock.now() > scenario.ENDS_AT + LATENESS + HOUR // 2)
+    daemon.until(lambda: daemon.clock.now() > scenario.ENDS_AT + HOUR // 2)
     extra = [a for a in daemon.alarms() if (a["home_id"], a["rule_id"], a["raised_at"]) not in expected]
     assert found(daemon) == expected, extra
     status = daemon.status()

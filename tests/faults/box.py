@@ -63,7 +63,7 @@ class Setup:
     mutation: str = ""
     with_influxdb: bool = False
     broker_lines: tuple[str, ...] = ()
-    settle_within: float = 90.0
+    settle_within: float = 240.0
     reconnect_within: float = 10.0
     quiet_for: float = 6.0  # real seconds without a new reading, after which no more is expected
     factor: float = FACTOR
@@ -180,7 +180,7 @@ class Box:
         health = self.health()
         return bool(health.get("connected") and health.get("drained"))
 
-    def wait_up(self, seconds: float = 120.0) -> None:
+    def wait_up(self, seconds: float = 300.0) -> None:
         def holds() -> bool:
             self.must_live()
             return self.is_up()
@@ -205,9 +205,9 @@ class Box:
         """End it as systemd would; its exit code."""
         assert self.daemon is not None
         self.daemon.signal(signal.SIGTERM)
-        return self.daemon.wait(30)
+        return self.daemon.wait(90)
 
-    def spring(self, failpoint: str, hit: int, *, within: float = 60.0, pause: float = 0.0) -> bool:
+    def spring(self, failpoint: str, hit: int, *, within: float = 180.0, pause: float = 0.0) -> bool:
         """Start the daemon with a trap, and wait until it has killed itself; False if it has not been there."""
         before = self.marks()
         self.start_daemon(failpoint, hit, pause)
@@ -264,7 +264,7 @@ class Box:
         """Let the publisher come to an end: everything that it has begun is acknowledged."""
         assert self.publisher is not None
         self.publisher.signal(signal.SIGTERM)
-        code = self.publisher.wait(150)
+        code = self.publisher.wait(300)
         log = (self.folder / "publisher.log").read_text(encoding="utf-8", errors="replace")
         assert code == 0, f"the publisher ended with {code}:\n{log[-2000:]}"
         self.publisher = None
@@ -288,7 +288,7 @@ class Box:
         """Count cheaply."""
         return sum(path.read_bytes().count(b"\n") for path in self.ledgers if path.exists())
 
-    def wait_acknowledged(self, count: int, seconds: float = 60.0) -> None:
+    def wait_acknowledged(self, count: int, seconds: float = 180.0) -> None:
         until(lambda: self.acknowledged() >= count, seconds, f"the broker's acknowledging {count} readings")
 
     # -- the journal -------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Load:
     rates: tuple[int, ...] = (600, 1_000, 2_000)
     incident_every: int = 300
     first_incident: int = 151
-    unused_for: str = "30m"
+    unused_for: str = "2h"
     qos: int = 1
     start: Instant = 0
 
@@ -267,7 +267,7 @@ def publish(path: Path) -> int:
             Broker(port=order.port, client_id=order.client_id),
             lambda home, sensor: topic_of(SITE, home, sensor),
             clock=clock,
-            patience=120.0,
+            patience=300.0,
             ledger=Ledger(file, clock),  # type: ignore[arg-type] # it writes and flushes, more is not asked
         )
         tally = publisher.run(stream())

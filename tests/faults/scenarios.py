@@ -171,7 +171,7 @@ def prune_killed(box: Box, trials: int) -> None:
         box.wait_up()
         box.ask("prune")
         assert box.daemon is not None
-        box.daemon.wait(60)
+        box.daemon.wait(180)
         if box.marks()[len(before) :] != ["during_prune"]:
             box.wrong(Invariant.FAILPOINT_REACHED, "during_prune")
         box.tally.daemon_kills += 1
