@@ -223,7 +223,7 @@ def dead_thread() -> None:
 
 
 def slow_reconnect() -> None:
-    connection.BACK_OFF = (30.0, 60.0)
+    connection.BACK_OFF = (600.0, 600.0)
 
 
 def alarm_twice() -> None:

@@ -26,6 +26,8 @@ clock runs {factor:g} times as fast (holds, waits for the provider's list); netw
 - phantoms: in the journal, and never published.
 - alarms: expected by construction of the stream, and found; each exactly once. Texts: expected of these alarms, and
   those that the provider got twice.
+- slowest reconnect: from the broker's answering on. Ten seconds are allowed, and more in proportion while the machine
+  has more work than processors.
 
 What this cannot find: a commit without fsync, because a killed process leaves its writes in the kernel's cache.
 """
