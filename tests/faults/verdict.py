@@ -254,7 +254,13 @@ def _judge_texts(box: Box, verdict: Verdict) -> None:
     sent = Counter((text.to, _code(text.body)) for text in box.twilio.texts)
     verdict.texts_expected, verdict.texts_sent = len(wanted), sum(sent.values())
     rows = box.query("SELECT notification_id, home_id, rule_id, recipient_id, code, state, reason FROM outbox")
-    written: Counter = Counter((home, rule, who) for _, home, rule, who, *_ in rows if home != "gateway")
+    reminders = dict(box.query("SELECT notification_id, alarm_id FROM outbox WHERE kind = 'reminder'"))
+    written: Counter = Counter(
+        (home, rule, who) for text, home, rule, who, *_ in rows if home != "gateway" and text not in reminders
+    )
+    missed = _missed(box)
+    for text in sorted(text for text, alarm in reminders.items() if alarm not in missed):
+        verdict.wrong(Invariant.NO_TEXT_TWICE, f"{text} reminds of an alarm that everybody was told of")
     for key in sorted(set(wanted) | set(written)):
         if written[key] != wanted[key]:
             verdict.wrong(Invariant.EVERY_TEXT_AT_LEAST_ONCE, f"{' '.join(key)}: {written[key]} in the outbox")
@@ -267,6 +273,16 @@ def _judge_texts(box: Box, verdict: Verdict) -> None:
         if times > 1:
             verdict.texts_twice += times - 1
             verdict.wrong(Invariant.NO_TEXT_TWICE, f"{notification_id} x{times}", times - 1)
+
+
+def _missed(box: Box) -> set[str]:
+    """Give the alarms of which somebody has not heard in time: their ladders, of one step, go on to everybody again."""
+    missed = set()
+    for (body,) in box.query("SELECT body FROM events WHERE kind = 'delivery_report'"):
+        report = json.loads(body)
+        if report["state"] == "failed" or report["reason"] == "undelivered_2min":
+            missed.add(report["notification_id"].rpartition(".")[0])
+    return missed
 
 
 def _code(body: str) -> str:
