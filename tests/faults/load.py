@@ -124,6 +124,14 @@ class Load:
                 found[n] = incident
         return found
 
+    def telling(self, n: int, count: int) -> Iterator[int]:
+        """Give the readings among the first ``count`` that tell of the incident of reading ``n``."""
+        yield n
+        incident = self.incident(n)
+        if incident is not None and incident.rule_id == "overload":
+            cycle, meter = self.homes * 3, self.home_ids().index(incident.home_id) * 3
+            yield from range(n + (meter - n) % cycle, count, cycle)
+
     def may_end(self, n: int) -> bool:
         """Say whether the stream may end before reading ``n``: every home has just used electricity."""
         return n % (self.homes * 6) == self.homes * 3

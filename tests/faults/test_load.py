@@ -40,6 +40,16 @@ def test_nothing_else_calls_for_help_and_an_overload_stays():
             assert (value > 3_000) == (home_id in overloaded)
 
 
+def test_of_an_overload_every_later_word_of_the_meter_tells_and_of_others_the_first():
+    for n, incident in LOAD.incidents(COUNT).items():
+        telling = set(LOAD.telling(n, COUNT))
+        if incident.rule_id == "overload":
+            meter = (incident.home_id, "power")
+            assert telling == {each for each in range(n, COUNT) if LOAD.said(each)[:2] == meter}
+        else:
+            assert telling == {n}
+
+
 def test_every_meter_speaks_in_every_round_and_is_low_in_none_twice_running():
     values = {home_id: [] for home_id in LOAD.home_ids()}
     for n in range(COUNT):
