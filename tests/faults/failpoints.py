@@ -143,11 +143,11 @@ def _after_post(trap: Trap) -> None:
 
 
 def _before_report(trap: Trap) -> None:
-    _after(Batch, "report", trap.spring, lambda taken, _batch, _report: taken)
+    _after(Batch, "report_all", trap.spring, lambda counted, _batch, _report: bool(counted))
 
 
 def _before_receipt(trap: Trap) -> None:
-    _before(Batch, "report", trap.spring, lambda _batch, report: report.state == NotificationState.DELIVERED)
+    _before(Batch, "report_all", trap.spring, lambda _batch, report: report.state == NotificationState.DELIVERED)
 
 
 def _during_checkpoint(trap: Trap) -> None:
