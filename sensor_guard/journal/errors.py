@@ -87,6 +87,10 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError:
     return JournalError(f"{path}: {error}")
 
 
+SQLITE_FAILED = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of SQLite may raise on a damaged file: its own message quotes names from the file, and is decoded."""
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Raise SQLite's errors from inside as ours."""
@@ -94,3 +98,5 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:
+        raise JournalCorruptError(path, "names in it are damaged") from error

@@ -10,6 +10,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from sensor_guard.journal.errors import SQLITE_FAILED
+
 PAGE = 4_096
 COPY_LIMIT = 1 << 30
 """Bytes; a larger file is not copied to try it with another head: a start must not take minutes."""
@@ -22,7 +24,7 @@ def keep_head(db: sqlite3.Connection, path: Path) -> None:
     version: int = db.execute("PRAGMA schema_version").fetchone()[0]
     begin = _MARK + version.to_bytes(4, "big")
     head = _head(path)
-    with suppress(OSError, sqlite3.Error):  # without one the journal is no worse than it was
+    with suppress(OSError, *SQLITE_FAILED):  # without one the journal is no worse than it was
         if head.exists() and head.read_bytes()[: len(begin)] == begin:
             return
         if db.execute("PRAGMA page_size").fetchone()[0] != PAGE:
@@ -30,6 +32,7 @@ def keep_head(db: sqlite3.Connection, path: Path) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         pages = _schema_pages(path)
         fresh = head.with_name(f"{head.name}.partial")
+        fresh.touch(mode=0o600)  # copies of pages of the journal are for whom the journal is for
         fresh.write_bytes(begin + b"".join(number.to_bytes(4, "big") + page for number, page in pages.items()))
         fd = os.open(fresh, os.O_RDONLY)
         try:

@@ -112,8 +112,8 @@ def _fault_seen(path: Path) -> str:
             return found or next(iter(unreadable(db, full=False)), "")
     except ForeignFileError:
         raise
-    except JournalCorruptError as error:
-        return str(error)
+    except (JournalCorruptError, UnicodeDecodeError) as error:
+        return str(error)  # the latter: SQLite's own words on it, which quote what stands there
     except sqlite3.DatabaseError as error:
         # Whatever else it is, Journal.open says it better.
         return str(error) if isinstance(translate(error, path), JournalCorruptError) else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sensor_guard.errors import JournalError
 from sensor_guard.journal.codec import decode, encode_evidence
-from sensor_guard.journal.errors import translated
+from sensor_guard.journal.errors import SQLITE_FAILED, translated
 from sensor_guard.journal.head import copy_with_head, remove_copy
 from sensor_guard.journal.numbers import newest_seq, read_number, write_meta
 from sensor_guard.journal.rows import ALARM_COLUMNS, NOTIFICATION_COLUMNS, read_alarm, read_notification
@@ -101,14 +101,14 @@ def salvage(path: Path, target: sqlite3.Connection, *, is_late: Callable[[], boo
 def _open(path: Path) -> sqlite3.Connection | None:
     # Read only: closing another kind of connection would write the -wal file's pages into the damaged file.
     for mode in ("mode=ro", "immutable=1"):
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_FAILED):
             db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
             try:
                 db.text_factory = _any_text
                 names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
                 if not {"alarms", "outbox", "home_state"} <= names:
                     raise sqlite3.DatabaseError("what it says of its tables is damaged")
-            except sqlite3.Error:
+            except SQLITE_FAILED:
                 db.close()
                 raise
             return db
@@ -130,7 +130,9 @@ class _Table:
         self._failed = 0
         self._has_rowid = name not in _WITHOUT_ROWID
         reader = _READERS.get(name)
-        self._check = None if reader is None else (_places(reader[0], self._columns), reader[1])
+        # Where the layout itself is damaged columns are missing, too: then the new file's own limits judge each row.
+        is_whole = reader is not None and set(_names(reader[0])) <= set(self._columns)
+        self._check = (_places(reader[0], self._columns), reader[1]) if reader is not None and is_whole else None
 
     def copy(self, is_late: Callable[[], bool] | None) -> None:
         name, salvaged = self._name, self._salvaged
@@ -229,7 +231,7 @@ class _Table:
                     return rows, True
                 rows.append(row)
                 last = row[0]
-        except (sqlite3.Error, OverflowError):
+        except (*SQLITE_FAILED, OverflowError):
             return rows, True
         return rows, False
 
@@ -238,7 +240,7 @@ class _Table:
         for edge, otherwise in (("min", 1), ("max", 1 << 40)):
             try:
                 found = self._source.execute(f"SELECT {edge}(rowid) FROM {self._name} NOT INDEXED").fetchone()[0]  # noqa: S608
-            except sqlite3.Error:
+            except SQLITE_FAILED:
                 found = otherwise
                 self._failed += 1
             edges.append(0 if found is None else found)
@@ -255,7 +257,7 @@ class _Table:
                     if row not in seen:
                         seen.add(row)
                         rows.append((0, *row))
-            except (sqlite3.Error, OverflowError):
+            except (*SQLITE_FAILED, OverflowError):
                 self._failed += 1
             for start in range(0, len(rows), PAGE):
                 yield rows[start : start + PAGE]
@@ -271,8 +273,12 @@ def _others(db: sqlite3.Connection) -> list[str]:
     return [name for (name,) in tables if name not in (*_ORDER, "pruning")]
 
 
+def _names(wanted: str) -> list[str]:
+    return [name.strip() for name in wanted.split(",")]
+
+
 def _places(wanted: str, columns: list[str]) -> list[int]:
-    return [columns.index(name.strip()) for name in wanted.split(",")]
+    return [columns.index(name) for name in _names(wanted)]
 
 
 def _settle(db: sqlite3.Connection) -> None:

@@ -170,6 +170,13 @@ def pages_of(path, table):
     return [root, *children, int.from_bytes(data[start + 8 : start + 12], "big")]
 
 
+def pages_of_layout(data):
+    """The leaves of sqlite_master, as the first page names them; its tree begins behind the file's own header."""
+    cells = int.from_bytes(data[103:105], "big")
+    pointers = [int.from_bytes(data[112 + 2 * n : 114 + 2 * n], "big") for n in range(cells)]
+    return [*(int.from_bytes(data[cell : cell + 4], "big") for cell in pointers), int.from_bytes(data[108:112], "big")]
+
+
 def test_an_old_page_of_readings_costs_its_readings_and_nothing_else(path, sound, tmp_path):
     spoil(path, (pages_of(path, "readings")[3] - 1) * 4_096)
     undamaged = tmp_path / "undamaged.db"
@@ -305,6 +312,21 @@ def test_a_file_of_another_program_is_left_alone(tmp_path):
         open_or_mend(path, stamp=STAMP, clock=time.monotonic)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if "damaged" in p.name] == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_layout_whose_words_are_no_utf_8_any_more_is_no_crash_loop(sound, tmp_path, seed):
+    """SQLite's own words on it quote what stands there, and the module that calls it decodes them."""
+    chance = random.Random(seed)
+    data = bytearray(sound.read_bytes())
+    for page in pages_of_layout(data):
+        place, length = (page - 1) * 4_096 + chance.randrange(4_096 - 40), chance.choice((3, 10, 40))
+        data[place : place + length] = bytes(byte ^ 0xFF for byte in data[place : place + length])
+    path = tmp_path / "journal.db"
+    path.write_bytes(data)
+    core, _ = comes_up(path)
+    assert core.journal.check() == [] or core.counters.damaged
+    core.journal.close()
 
 
 def test_a_large_file_takes_no_longer_than_it_may(path):
