@@ -27,6 +27,7 @@ from sensor_guard.journal import JournalUnavailableError
 from sensor_guard.line import Line
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Alarm, AlarmOutcome, Command, CommandKind, Instant, Span
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics, lane
+from sensor_guard.mqtt.link import Link, LinkEvent
 from sensor_guard.notify.outcome import Reason
 from sensor_guard.notify.worker import IDLE_LIMIT
 from sensor_guard.room import Room
@@ -592,13 +593,20 @@ def _sim_parts(world: World) -> Iterator[None]:
     # The journal is the world's witness: what a full disk has removed is looked at in tests of its own.
     room.PRUNE_STEPS, room.WORK_ROOM = 0, 16 * PAGE
     lane.PULSE_EVERY = 6 * 3_600.0  # twice a minute is what a world cannot pay
+    lost = Link.lost
+
+    def lost_with_pulses(self: Link, at: Instant, proven_at: Instant | None = None) -> list[LinkEvent]:
+        """What the pulses that are left out would have proven counts as proven."""
+        return lost(self, at, None if proven_at is None else max(proven_at, at - 10 * SECOND))
+
+    Link.lost = lost_with_pulses
     # Mostly far apart: a checkpoint costs a world more than a day of readings, and a long tail is the harder case.
     core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((20 * MINUTE, 6 * HOUR, DAY))
     try:
         yield
     finally:
         parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, checkpoints
-        lane.PULSE_EVERY = pulse
+        lane.PULSE_EVERY, Link.lost = pulse, lost
         room.PRUNE_STEPS, room.WORK_ROOM = steps, work_room
 
 
