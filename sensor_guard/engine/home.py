@@ -531,8 +531,8 @@ class Home:
         watch = next((watch for watch in self.watches if watch.rule.rule_id == fault.fault_id), None)
         if not isinstance(watch, FaultWatch):
             return
-        if fault.active and watch.fault_active and watch.is_met:
-            watch.turn(FALSE, fault.at)  # it happened once more: a lost session, another gap
+        if fault.active and watch.fault_active and (watch.is_met or watch.needs > watch.condition.hold_for):
+            watch.turn(FALSE, fault.at)  # it happened once more, perhaps after a closing: a lost session, another gap
         watch.fault_active = fault.active
         watch.fault_detail = fault.detail[:120]
         self.evaluate(watch, fault.at, now, effects)

@@ -93,12 +93,16 @@ def end_test(home: "Home", at: Instant, now: Instant, effects: Effects) -> None:
 
 
 def closed(home: "Home", alarm: Alarm, at: Instant) -> None:
-    """Somebody closed this alarm: its condition must hold afresh before it rises again."""
+    """Somebody closed this alarm: its condition must hold afresh before it rises again.
+
+    Only what is still there waits for ``REARM_FOR``: what was over when it was closed and comes back is a new alarm.
+    """
     for watch in home.watches_of(alarm.rule_id):
         if watch.is_signal:
             signals.closed(home, watch, at)
         else:
-            watch.restart(at, watch.condition.hold_for or REARM_FOR)
+            goes_on = watch.truth is TRUE or watch.since is not None
+            watch.restart(at, watch.condition.hold_for or (REARM_FOR if goes_on else 0))
             home.deadline = min(home.deadline, watch.deadline())
 
 

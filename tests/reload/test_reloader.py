@@ -11,7 +11,7 @@ from sensor_guard.health import Counters, Heartbeats
 from sensor_guard.inbox import Inbox
 from sensor_guard.journal import Journal
 from sensor_guard.line import Line
-from sensor_guard.model import Message
+from sensor_guard.model import AlarmOutcome, Command, CommandKind, Message
 from sensor_guard.reload import Reloader, needs_restart
 from sensor_guard.standing import Standing
 from sensor_guard.testing import VirtualClock
@@ -101,6 +101,11 @@ class Box:
     def faults(self):
         found = self.journal.reader.alarms(home_id="gateway", limit=100)
         return [(alarm.rule_id, str(alarm.condition), alarm.evidence.detail) for alarm in found]
+
+    def closes_the_fault(self):
+        (alarm,) = self.journal.reader.alarms(home_id="gateway")
+        kind, at = CommandKind.CLOSE, self.clock.now()
+        self.turn(Command("c1", kind, alarm.alarm_id, "sun", at, "", None, AlarmOutcome.REPAIRED))
 
 
 @pytest.fixture
@@ -197,6 +202,28 @@ def test_a_start_with_wrong_files_runs_on_the_last_good_ones_and_says_so(box, fi
     box.clock.passes("1m")
     box.on()
     assert [fault[:2] for fault in box.faults()] == [("config_wrong", "false")]
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+def test_files_that_are_wrong_again_after_mending_and_closing_are_a_new_alarm(box, files, at_start):
+    files.edit("rules/r.yaml", "15 %", "15 W")
+    box.reload()
+    files.edit("rules/r.yaml", "15 W", "15 %")
+    box.reload()
+    box.closes_the_fault()
+    box.off()
+    box.clock.passes("1m")
+    if not at_start:
+        box.on()
+    files.edit("rules/r.yaml", "15 %", "15 W")
+    if at_start:
+        box.on()
+    else:
+        box.reload()
+
+    (alarm,) = box.journal.reader.alarms(home_id="gateway", open_only=True)
+    assert (alarm.rule_id, str(alarm.condition)) == ("config_wrong", "true")
+    assert len([text for text in box.journal.outbox_open() if text.alarm_id == alarm.alarm_id]) == 1
 
 
 def test_names_and_numbers_of_wrong_contacts_reach_neither_journal_nor_log(box, files, capsys):

@@ -242,8 +242,10 @@ class Oracle:
         self.open.pop(rule_id, None)
         for look in self.looks:
             if look.rule.rule_id == rule_id:
+                # Only what was still there waits: what was over comes back as a new alarm.
+                goes_on = look.truth or look.met or look.counted > 0
                 look.counted, look.met = 0, False
-                look.needs = look.rule.condition.hold_for or REARM_FOR
+                look.needs = look.rule.condition.hold_for or (REARM_FOR if goes_on else 0)
                 look.since = at
 
     def _away(self, _at: Instant, until: object) -> None:

@@ -205,6 +205,38 @@ def test_a_low_battery_is_told_once_and_rises_again_a_day_after_closing(home_wit
     assert home.passes("1m").alarms() == [("battery_low", "active")]
 
 
+def test_a_battery_that_was_well_when_its_alarm_was_closed_is_told_at_once_the_next_time(home_with):
+    home = home_with("battery_low").reads(sensor="motion", battery_pct=14).passes("1h")
+    home.reads(sensor="motion", battery_pct=100).passes("1h")
+    home.close("battery_low", "repaired", by="keeper1")
+    home.passes("1h").reads(sensor="motion", battery_pct=14)
+    assert home.raised() == [("battery_low", "0h0m"), ("battery_low", "3h0m")]
+
+
+def test_a_fault_of_the_box_that_was_over_when_it_was_closed_is_a_new_alarm_when_it_comes_back(home_with):
+    home = home_with("config_wrong")
+    gateway = home.engine.homes["gateway"].cases
+    home.feed(Fault("config_wrong", True, home.clock.at))
+    first = gateway.open_by_rule["config_wrong"]
+    home.passes("1m").feed(Fault("config_wrong", False, home.clock.at))
+    home.command(CommandKind.CLOSE, first, by="keeper1", outcome="repaired")
+    assert gateway.open_by_rule == {}
+    home.passes("1m").feed(Fault("config_wrong", True, home.clock.at))
+    assert gateway.open_by_rule["config_wrong"] != first
+
+
+def test_a_fault_of_the_box_that_happens_again_after_its_alarm_was_closed_is_a_new_alarm(home_with):
+    home = home_with("session_lost")
+    gateway = home.engine.homes["gateway"].cases
+    home.feed(Fault("session_lost", True, home.clock.at, "first"))
+    first = gateway.open_by_rule["session_lost"]
+    home.command(CommandKind.CLOSE, first, by="keeper1", outcome="repaired")
+    home.passes("1h")
+    assert gateway.open_by_rule == {}
+    home.feed(Fault("session_lost", True, home.clock.at, "second"))
+    assert gateway.alarms[gateway.open_by_rule["session_lost"]].evidence.detail == "second"
+
+
 def test_a_battery_that_hovers_at_the_limit_does_not_flap(home_with):
     home = home_with("battery_low")
     for level in [14, 16, 14, 17, 14, 19]:
