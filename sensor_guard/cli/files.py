@@ -81,10 +81,13 @@ def reload(config: ConfigPath = None, as_json: AsJson = False) -> None:
     if as_json:
         say_json(answer)
     elif answer["ok"]:
-        if answer["changed"]:
-            typer.echo(f"The new configuration is in force: {answer['homes']} homes.")
-        else:
+        if not answer["changed"]:
             typer.echo("Nothing has changed in the files.")
+        elif answer["restart"]:
+            waits = ", ".join(answer["restart"])
+            typer.echo(f"The files are taken in: {answer['homes']} homes; not in force until a restart: {waits}.")
+        else:
+            typer.echo(f"The new configuration is in force: {answer['homes']} homes.")
         for name in answer["restart"]:
             typer.echo(f"warning: {name} needs a restart: systemctl restart sensor_guard")
     if not answer["ok"]:

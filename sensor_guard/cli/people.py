@@ -235,7 +235,8 @@ def status(config: ConfigPath = None, as_json: AsJson = False) -> None:
         for fault in faults:
             name = loaded.name(fault["rule_id"], loaded.settings.language)
             typer.echo(f"FAULT since {when(fault['raised_at'], loaded)}: {name} {fault['evidence']['detail']}")
-    if faults or untold or not answer.get("running"):
+    # Wrong files count whether or not their alarm has been closed: the next start needs them.
+    if faults or untold or "files" in answer or not answer.get("running"):
         raise typer.Exit(int(Exit.FAULTS))
 
 

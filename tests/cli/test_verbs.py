@@ -226,6 +226,37 @@ def test_with_a_daemon_the_verb_is_asked_of_it(guard, pressed, folder):
     ]
 
 
+@pytest.fixture
+def answers(folder):
+    """A daemon that answers each verb with what stands here."""
+    given: dict[str, dict] = {}
+    server = ControlServer(folder / "run" / "control.sock", lambda request, _uid: given[request["verb"]])
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield given
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def test_a_status_with_wrong_files_ends_with_1_though_their_alarm_is_closed(guard, answers):
+    answers["alarms"] = {"alarms": []}
+    answers["status"] = {"running": True}
+    assert guard("status").code == 0
+    answers["status"] = {"running": True, "files": "WRONG (r.yaml:3:1)"}
+    assert guard("status")[:2] == (1, "running: True\nfiles: WRONG (r.yaml:3:1)\n")
+    assert guard("status", "--json").code == 1
+
+
+def test_a_reload_says_what_is_not_in_force_until_a_restart(guard, answers):
+    answers["reload"] = {"ok": True, "changed": True, "homes": 2, "restart": []}
+    assert guard("reload").out == "The new configuration is in force: 2 homes.\n"
+    answers["reload"] = {"ok": True, "changed": True, "homes": 2, "restart": ["health.port", "mqtt.port"]}
+    said = guard("reload")
+    assert (said.code, "is in force" in said.out) == (0, False)
+    assert said.out.startswith("The files are taken in: 2 homes; not in force until a restart: health.port, mqtt.port.")
+
+
 def test_a_socket_nobody_listens_on_does_no_harm(guard, pressed, folder):
     (folder / "run").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
