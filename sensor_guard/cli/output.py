@@ -39,6 +39,11 @@ class Exit(IntEnum):
 
 _TIMES = ("at", "since", "now", "until")
 
+NOBODY_WATCHES = "现在无人看护 NOBODY IS WATCHING: the daemon does not run."
+_WARNED = {"alarms", "alarm", "ack", "close", "homes"}
+"""Verbs whose answer from a journal at rest looks like a watched house; `status` says it in its own answer."""
+_TEXTING = {"ack", "close"}
+
 ConfigPath = Annotated[
     Path | None,
     typer.Option(
@@ -105,11 +110,18 @@ def _refuse(config: Config) -> NoReturn:
 
 
 def request(
-    config: Config, verb: str, *, needs_daemon: bool = False, within: float = ANSWER_WITHIN, **fields: object
+    config: Config,
+    verb: str,
+    *,
+    needs_daemon: bool = False,
+    within: float = ANSWER_WITHIN,
+    warns: bool = True,
+    **fields: object,
 ) -> Json:
     """Ask the daemon, or do it here where none runs; a refusal ends with 1, no answer with 3.
 
-    needs_daemon: a journal at rest is no answer. within: seconds to wait for the answer.
+    needs_daemon: a journal at rest is no answer. within: seconds to wait for the answer. warns: on stderr, that nobody
+    watches, where the verb could look as if somebody did.
     """
     wanted: Json = {"verb": verb, **{key: value for key, value in fields.items() if value is not None}}
     try:
@@ -120,6 +132,10 @@ def request(
         if needs_daemon:
             fail(f"{absent}; it cannot be done without one.", Exit.NO_DAEMON)
         answer = _do_here(config, wanted, absent)
+        if warns and verb in _WARNED:
+            typer.echo(NOBODY_WATCHES, err=True)
+        if verb in _TEXTING and "error" not in answer:
+            typer.echo("短信要等程序运行后才发出 texts wait until the daemon runs.", err=True)
     if "error" in answer:
         fail(str(answer["error"]), Exit.FAULTS)
     return answer

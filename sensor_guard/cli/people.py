@@ -4,7 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-from sensor_guard.cli.output import AsJson, By, ConfigPath, Exit, fail, load_config, request, say_json, until_text, when
+from sensor_guard.cli.output import (
+    NOBODY_WATCHES,
+    AsJson,
+    By,
+    ConfigPath,
+    Exit,
+    fail,
+    load_config,
+    request,
+    say_json,
+    until_text,
+    when,
+)
 from sensor_guard.clock import SystemClock
 from sensor_guard.config import Config, parse_span, write_span
 from sensor_guard.model import GATEWAY, AlarmOutcome
@@ -216,13 +228,13 @@ def status(config: ConfigPath = None, as_json: AsJson = False) -> None:
     """Say how the daemon is: connections, backlogs, texts that wait, faults of the box."""
     loaded = load_config(config)
     answer = request(loaded, "status")
-    faults = [a for a in request(loaded, "alarms", home=GATEWAY)["alarms"] if a["condition"] == "true"]
+    faults = [a for a in request(loaded, "alarms", warns=False, home=GATEWAY)["alarms"] if a["condition"] == "true"]
     untold = answer.get("untold", [])
     if as_json:
         say_json({**answer, "faults": [fault["rule_id"] for fault in faults]})
     else:
         if not answer.get("running"):
-            typer.echo("现在无人看护 NOBODY IS WATCHING: the daemon does not run.")
+            typer.echo(NOBODY_WATCHES)
         for key, value in answer.items():
             if key == "untold":
                 continue

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sensor_guard import __version__
-from sensor_guard.cli.output import until_text
+from sensor_guard.cli.output import NOBODY_WATCHES, until_text
 from sensor_guard.cli.people import _home_line
 from sensor_guard.clock import parse_at
 from sensor_guard.config import load
@@ -28,7 +28,7 @@ def test_an_open_alarm_is_listed_with_label_name_and_state(guard, pressed):
 def test_an_alarm_is_answered_and_closed_and_shown_with_its_steps(guard, pressed):
     assert guard("ack", pressed, "--by", "wang", "--note", "on my way")[:2] == (0, f"{pressed}: answered by wang.\n")
     again = guard("ack", pressed, "--by", "li")
-    assert (again.code, again.err) == (1, f"{pressed} was already answered by wang\n")
+    assert (again.code, again.err.splitlines()) == (1, [NOBODY_WATCHES, f"{pressed} was already answered by wang"])
     assert "answered  3-301" in guard("alarms").out
 
     closed = guard("close", pressed, "--by", "wang", "--outcome", "helped", "--json")
@@ -181,6 +181,18 @@ def test_without_a_daemon_the_status_says_so(guard, pressed):
     assert "running: False" in guard("status").out
 
 
+def test_without_a_daemon_no_verb_looks_as_if_somebody_watched(guard, pressed):
+    for words in (("alarms",), ("alarms", "--json"), ("alarm", pressed), ("homes",)):
+        assert guard(*words)[0::2] == (0, f"{NOBODY_WATCHES}\n")
+    for words in (("ack", pressed, "--by", "wang"), ("close", pressed, "--by", "wang", "--outcome", "fine")):
+        said = guard(*words)
+        first, second = said.err.splitlines()
+        assert (said.code, first) == (0, NOBODY_WATCHES)
+        assert "texts wait until the daemon runs" in second
+    said = guard("status")  # it says so itself, once, in its answer
+    assert (NOBODY_WATCHES in said.out, said.err) == (True, "")
+
+
 @pytest.mark.parametrize("verb", [("alarms",), ("status",), ("homes",), ("ack", "x.y.z", "--by", "wang")])
 def test_where_no_daemon_ever_ran_it_is_3(guard, verb):
     said = guard(*verb)
@@ -214,7 +226,7 @@ def test_with_a_daemon_the_verb_is_asked_of_it(guard, pressed, folder):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     with Journal.open(folder / "journal.db"):
-        assert guard("ack", "K7PW", "--by", "wang").code == 0
+        assert guard("ack", "K7PW", "--by", "wang")[0::2] == (0, "")
         assert guard("back", "h1")[0::2] == (1, "no\n")
     server.shutdown()
     thread.join(10)
