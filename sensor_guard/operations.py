@@ -133,7 +133,10 @@ class Operations:
         alarms = self._core.journal.reader.alarms(
             open_only=not request.get("all"), home_id=_text(request, "home") or None, limit=_limit(request)
         )
-        return {"alarms": [{**asdict(alarm), "state": alarm.state} for alarm in alarms]}
+        codes = self._core.journal.reader.codes([alarm.alarm_id for alarm in alarms])
+        return {
+            "alarms": [{**asdict(alarm), "state": alarm.state, "code": codes.get(alarm.alarm_id)} for alarm in alarms]
+        }
 
     def _replayed(self, request: Json) -> Json:
         """Mark dead letters that `db replay-refused` has written into InfluxDB since."""

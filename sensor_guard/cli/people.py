@@ -153,10 +153,12 @@ def alarms(
         test = "[测试 TEST] " if alarm["evidence"]["test"] else ""
         who = alarm["closed_by"] or alarm["acknowledged_by"] or ""
         outcome = f" {alarm['outcome']}" if alarm["outcome"] else ""
+        # A daemon from before an update does not say it.
+        code = f"[{alarm['code']}]  " if alarm.get("code") else ""
         typer.echo(
             f"{when(alarm['raised_at'], loaded)}  {test}{_STATES[language][alarm['state']]}{outcome}"
             f"  {loaded.label(alarm['home_id'])}  {loaded.name(alarm['rule_id'], language)}  {who}"
-            f"  [{alarm['alarm_id']}]"
+            f"  {code}[{alarm['alarm_id']}]"
         )
 
 

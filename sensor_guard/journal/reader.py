@@ -3,6 +3,7 @@
 Every answer is one look at what is committed at that moment. One reader a thread.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -129,6 +130,17 @@ class Reader:
             (storable(code.strip().upper()),),
         )
         return self.alarm(found[0][0]) if found else None
+
+    def codes(self, alarm_ids: Sequence[str]) -> dict[str, str]:
+        """Give the code of each alarm's newest text: only where it names this alarm still, see ``alarm_by_code``."""
+        rows = self._rows(
+            "SELECT o.alarm_id, o.code FROM outbox AS o WHERE o.alarm_id IN (SELECT value FROM json_each(?))"
+            # A closed alarm's code is given again: with the old one somebody would answer for another home.
+            " AND NOT EXISTS (SELECT 1 FROM outbox AS n WHERE n.code = o.code AND n.alarm_id <> o.alarm_id"
+            " AND (n.created_at, n.rowid) > (o.created_at, o.rowid)) ORDER BY o.created_at, o.rowid",
+            (json.dumps(alarm_ids),),
+        )
+        return dict(rows)
 
     def untold(self, *, limit: int = 100) -> list[str]:
         """Give critical alarms that nobody has answered and whose newest texts nobody has taken, by their ids."""

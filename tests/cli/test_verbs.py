@@ -20,8 +20,9 @@ def test_an_open_alarm_is_listed_with_label_name_and_state(guard, pressed):
 
     assert said.code == 0
     assert "unanswered  3-301  Panic button" in said.out
-    assert f"[{pressed}]" in said.out
-    assert [(a["alarm_id"], a["state"]) for a in guard("alarms", "--json").lines] == [(pressed, "active")]
+    (alarm,) = guard("alarms", "--json").lines
+    assert (alarm["alarm_id"], alarm["state"]) == (pressed, "active")
+    assert said.out.endswith(f"  [{alarm['code']}]  [{pressed}]\n")
     assert guard("alarms", "--home", "h2").out == "no open alarms\n"
 
 
@@ -71,6 +72,13 @@ def test_the_code_of_a_text_names_the_alarm(guard, pressed, folder):
 
     assert guard("ack", code.lower(), "--by", "wang").code == 0
     assert "answered" in guard("alarms").out
+
+
+def test_the_code_in_the_list_of_alarms_answers_it(guard, pressed):
+    (alarm,) = guard("alarms", "--json").lines
+
+    assert guard("ack", alarm["code"], "--by", "wang").code == 0
+    assert guard("alarm", pressed, "--json").json["alarm"]["acknowledged_by"] == "wang"
 
 
 def test_watching_an_installer_needs_a_daemon(guard, pressed):

@@ -215,6 +215,15 @@ def test_a_code_finds_its_alarm_in_any_case(journal):
     assert journal.reader.alarm_by_code("\ud800") is None
 
 
+def test_an_alarm_goes_by_the_code_of_its_newest_text(journal):
+    record(journal, raised(alarm(0), "li", "wang"))
+    record(journal, raised(alarm(1)))
+    record(journal, Effects(notifications=[text(alarm(0), 3)]), now=T0 + 1)
+    ids = [alarm(n).alarm_id for n in range(3)]  # the second has texted nobody, the third was never raised
+    assert journal.reader.codes(ids) == {ids[0]: codes(journal)[-1]}
+    assert journal.reader.codes(ids[1:]) == journal.reader.codes([]) == {}
+
+
 def codes(journal):
     return [row[0] for row in rows(journal, "SELECT code FROM outbox ORDER BY rowid")]
 
@@ -238,6 +247,9 @@ def test_when_every_code_is_taken_the_text_goes_out_all_the_same_and_the_newest_
     last = codes(journal)[-1]
     assert codes(journal).count(last) == 2
     assert journal.reader.alarm_by_code(last).alarm_id == alarm(4).alarm_id
+    named = journal.reader.codes([alarm(n).alarm_id for n in range(5)])
+    assert len(named) == 4  # the older of the two goes by its id
+    assert named[alarm(4).alarm_id] == last
 
 
 def test_a_code_is_free_after_a_week_unless_its_alarm_is_still_open(journal, monkeypatch):
