@@ -2,8 +2,8 @@
 
 Starts a private mosquitto on a free port, the real daemon with the journal as its store and the terminal as everybody's
 telephone, and publishes the scenario's night on an accelerated clock that the daemon shares. The social worker answers
-and closes with the real command line. Ends by itself; exit code 0 only if exactly the expected alarms came and were
-closed.
+and closes over the daemon's socket, as the commands that are shown would. Ends by itself; exit code 0 only if exactly
+the expected alarms came of the night and were closed.
 """
 
 import json
@@ -34,8 +34,10 @@ LEAD: Span = 60 * MINUTE
 """Virtual time before the scenario begins, 5 s: the daemon starts meanwhile."""
 VISIT_AFTER: Span = 40 * MINUTE
 """From the worker's answer to her word that the elder is looked after, 3 s."""
-GIVE_UP_AFTER = 150.0
+GIVE_UP_AFTER = 300.0
 """Real seconds: the demo never hangs."""
+TOO_SLOW = 5.0
+"""Real seconds between two looks at the stage, an hour of virtual time: such a machine may miss what it should show."""
 ROOT = Path(__file__).resolve().parent.parent
 
 CONFIG = """\
@@ -96,6 +98,7 @@ class Demo:
         self.socket = folder / "run" / "control.sock"
         self.drawn: list[str] = []
         self.close_at: dict[str, Instant] = {}
+        self.longest_stall = 0.0
 
     def run(self) -> int:
         """Everything in its order."""
@@ -186,11 +189,17 @@ class Demo:
     # -- the play -------------------------------------------------------------------------------------------------
 
     def _watch(self, publisher: "subprocess.Popen[bytes] | None") -> None:
-        """Show what happens, answer what asks, until the night is over and nothing is open."""
-        give_up_at = _CLOCK.monotonic() + GIVE_UP_AFTER
+        """Show what happens, answer what asks, until the night is over and the alarms of its story are closed.
+
+        What rises later is not waited for: nobody publishes any more, so the homes fall silent, as they should.
+        """
+        looked_at = _CLOCK.monotonic()
+        give_up_at = looked_at + GIVE_UP_AFTER
         told_at = 0.0
         ends_at = scenario.ENDS_AT + 10 * MINUTE
-        while _CLOCK.monotonic() < give_up_at:
+        while looked_at < give_up_at:
+            now = _CLOCK.monotonic()
+            self.longest_stall, looked_at = max(self.longest_stall, now - looked_at), now
             self._show_telephones()
             self._visit()
             if _CLOCK.monotonic() - told_at > 8:
@@ -199,10 +208,10 @@ class Demo:
             code = 0 if publisher is None else publisher.poll()
             if code not in (None, 0):
                 raise DemoError("the publisher failed")
-            if code == 0 and self.clock.now() > ends_at and not self._open_alarms():
+            if code == 0 and self.clock.now() > ends_at and story_is_over(self._alarms()):
                 self._show_telephones()
                 return
-        raise DemoError("it did not end in time")
+        print(f"\nIt did not end within {GIVE_UP_AFTER:.0f} s.")
 
     def _show_telephones(self) -> None:
         """Draw what has come; once a whole telephone is there, and it is the worker's, she answers."""
@@ -228,24 +237,25 @@ class Demo:
         alarm = ask(self.socket, {"verb": "alarm", "target": code}).get("alarm")
         if alarm is None or alarm["response"] != "unanswered":
             return
-        self._command("ack", code, "--by", "worker-1")
+        self._command("ack", code, by="worker-1")
         self.close_at[code] = self.clock.now() + VISIT_AFTER
 
     def _visit(self) -> None:
         for code, at in list(self.close_at.items()):
             if self.clock.now() >= at:
                 del self.close_at[code]
-                self._command("close", code, "--by", "worker-1", "--outcome", "helped", "--note", "visited")
+                self._command("close", code, by="worker-1", outcome="helped", note="visited")
 
-    def _command(self, *words: str) -> None:
-        self._say("李社工: sensor-guard " + " ".join(words))
-        done = subprocess.run(  # noqa: S603 - our own program
-            [*CLI, *words, "--config", str(self.folder / "config.yaml")],
-            capture_output=True, text=True, timeout=30, check=False, env=ENVIRONMENT,
-        )  # fmt: skip
-        self._say((done.stdout or done.stderr).strip())
-        if done.returncode:
-            raise DemoError(f"`sensor-guard {' '.join(words)}` ended with {done.returncode}")
+    def _command(self, verb: str, code: str, **options: str) -> None:
+        """Show what a person would type, and ask the daemon the same.
+
+        Not with a process of its own: on a busy machine its start takes 15 s, three hours of the night.
+        """
+        words = " ".join(f"--{name} {value}" for name, value in options.items())
+        self._say(f"李社工: sensor-guard {verb} {code} {words}")
+        answer = ask(self.socket, {"verb": verb, "target": code, **options})
+        if "error" in answer:
+            raise DemoError(f"`sensor-guard {verb} {code}` was refused: {answer['error']}")
 
     def _say(self, text: str) -> None:
         print(f"{format_at(self.clock.now(), scenario.ZONE)[11:16]}  {text}", flush=True)
@@ -259,17 +269,14 @@ class Demo:
             f" {len(homes)} homes, {blind} of them blind"
         )
 
-    def _open_alarms(self) -> list[Json]:
-        found: list[Json] = ask(self.socket, {"verb": "alarms"})["alarms"]
+    def _alarms(self) -> list[Json]:
+        found: list[Json] = ask(self.socket, {"verb": "alarms", "all": True})["alarms"]
         return found
 
     def _verdict(self) -> int:
-        alarms = ask(self.socket, {"verb": "alarms", "all": True})["alarms"]
-        expected = {
-            (record.home_id, one.rule_id): (one.earliest, one.latest)
-            for record in scenario.truth()
-            for one in record.expect
-        }
+        everything = self._alarms()
+        alarms = of_the_night(everything)
+        expected = expectations()
         found = {(alarm["home_id"], alarm["rule_id"]): alarm for alarm in alarms}
         print("\nWhat came of the night:")
         for key, alarm in sorted(found.items(), key=lambda item: item[1]["raised_at"]):
@@ -285,12 +292,40 @@ class Demo:
             expected[key][0] <= alarm["raised_at"] <= expected[key][1] and alarm["state"] == "closed"
             for key, alarm in found.items()
         )
+        if later := len(everything) - len(alarms):
+            print(f"  {later} more rose after the night, when nobody published any more: they do not count.")
         print("Every alarm was expected, answered and closed; nothing else rose." if right else "This is not right.")
+        if self.longest_stall > TOO_SLOW:
+            virtual = self.longest_stall * scenario.FACTOR / 3_600
+            print(
+                f"This machine is too slow or too busy for the demo: it stood still for {self.longest_stall:.0f} s,"
+                f" {virtual:.1f} hours of the night. What is not right may be due to that: try when it is idle."
+            )
         return 0 if right else 1
 
     def log_tail(self) -> str:
         """Give the end of the daemon's log."""
         return "\n".join(self.log_path.read_text(encoding="utf-8").splitlines()[-15:]) if self.log_path.exists() else ""
+
+
+def expectations() -> dict[tuple[str, str], tuple[Instant, Instant]]:
+    """Say which alarms should come of the night: (home, rule) -> earliest and latest."""
+    return {
+        (record.home_id, one.rule_id): (one.earliest, one.latest)
+        for record in scenario.truth()
+        for one in record.expect
+    }
+
+
+def of_the_night(alarms: list[Json]) -> list[Json]:
+    """Give the alarms that rose while somebody published."""
+    return [alarm for alarm in alarms if alarm["raised_at"] <= scenario.ENDS_AT]
+
+
+def story_is_over(alarms: list[Json]) -> bool:
+    """Say whether every alarm that should come has come and is closed, whatever else has risen."""
+    closed = {(alarm["home_id"], alarm["rule_id"]) for alarm in alarms if alarm["state"] == "closed"}
+    return closed >= expectations().keys()
 
 
 CLI = [sys.executable, "-c", "from sensor_guard.cli import main; main()"]
