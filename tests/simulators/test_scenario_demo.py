@@ -24,6 +24,12 @@ def test_the_demo_ends_though_the_homes_fall_silent_after_the_night():
     assert of_the_night([*expected("closed"), after]) == expected("closed")
 
 
+def test_on_a_machine_that_starts_slowly_the_homes_are_silent_before_the_night():
+    before = silent(scenario.STARTS_AT - HOUR)
+
+    assert of_the_night([before, *expected("closed")]) == expected("closed")
+
+
 def test_the_demo_does_not_end_before_both_alarms_are_closed():
     assert not story_is_over([])
     assert not story_is_over(expected("acknowledged"))
