@@ -70,15 +70,15 @@ class Aim:
 
 
 PARTS = (
-    Part("line", "The whole line", "--count 60000 --rounds 5 --homes 1000 --json", "--count 5000 --rounds 1 --json"),
+    Part("line", "The whole line", "--count 40000 --rounds 3 --homes 1000 --json", "--count 5000 --rounds 1 --json"),
     Part(
         "panic",
         "Panic button to the provider's POST",
-        "--panics 200 --rate 500 --backlog 500000 --json",
+        "--panics 100 --rate 500 --backlog 300000 --json",
         "--panics 5 --backlog 20000 --homes 100 --json",
     ),
-    Part("memory", "Memory", "--homes 1 100 1000 10000 100000 --json", "--homes 100 --json"),
-    Part("start", "Start", "--homes 100000 --json", "--homes 1000 --json"),
+    Part("memory", "Memory", "--homes 1 100 1000 10000 --json", "--homes 100 --json"),
+    Part("start", "Start", "--homes 10000 --json", "--homes 1000 --json"),
     Part("replay", "Replay", "--homes 1000 --json", "--homes 50 --days 0.5 --json"),
     Part("slow_disk", "A slow disk", "--fsync-ms 20 --json", "--count 5000 --rounds 1 --homes 100 --json"),
     Part("journal", "The journal alone"),
@@ -117,7 +117,7 @@ AIMS = (
         why="a press that comes while a batch of readings is being committed waits for it: there is one writer.",
     ),
     Aim(
-        "panic to POST while 500,000 readings drain, p99",
+        "panic to POST while 300,000 readings drain, p99",
         " ms",
         lambda f: f["panic"]["draining_ms"]["p99"],
         at_most=1_000,
