@@ -180,6 +180,19 @@ class History:
                 since = None
         return found if since is None else [*found, (since, 1 << 60)]
 
+    def undecided_blind(self) -> list[tuple[Instant, Instant]]:
+        """Of these stretches what was not decided yet: from where the daemon stood still, true times."""
+        stretches, frozen_at = [], None
+        for seq, item in self.events:
+            if isinstance(item, LinkLost) and frozen_at is None:
+                frozen_at = self.true(item.at, seq)
+            elif isinstance(item, Drained):
+                frozen_at = None
+            elif isinstance(item, LinkUp) and item.blind_from is not None:
+                begins = self.true(item.blind_from, seq) if frozen_at is None else frozen_at
+                stretches.append((begins, self.true(item.at, seq)))
+        return stretches
+
     def blind(self) -> list[tuple[Instant, Instant]]:
         """The stretches in which the daemon knows that it has missed something, true times."""
         return [

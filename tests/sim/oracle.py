@@ -346,7 +346,7 @@ def _timeline(home_id: str, history: History) -> list[tuple[Instant, int, str, o
         for seq, one in history.readings
         if one.home_id == home_id
     ]
-    for begins, ends in history.blind():
+    for begins, ends in history.undecided_blind():
         found += [(begins, -1, "blind_begins", None), (ends, -1, "blind_ends", None)]
     for step in history.steps:
         if step.home_id == home_id and step.after == "closed" and not history.is_test_end(step):
