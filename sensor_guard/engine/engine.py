@@ -233,9 +233,9 @@ class Engine:
         effects.changed = True
         if item.blind_from is None:
             return
-        # Lost once more before everything had been handed over: what was left of the first gap is gone as well. And what
-        # was decided before we stood still is decided, though the last proof may be some seconds older: how far a home
-        # was looked at by then is chance, and nothing may depend on it.
+        # Lost once more before everything had been handed over: what was left of the first gap is gone as well. And
+        # what was decided before we stood still is decided, though the last proof may be some seconds older: how far a
+        # home was looked at by then is chance, and nothing may depend on it.
         blind_from = item.blind_from if self.drained else self.frozen_at
         for home_id, home in self._all(seq):
             if home_id != GATEWAY:
