@@ -31,7 +31,7 @@ from tests.sim.script import write
 from tests.sim.world import Settings
 
 SEEDS = int(os.environ.get("SENSOR_GUARD_SIM_SEEDS", "24"))
-"""Worlds of seven days in this test; CI runs 200 by the command."""
+"""Worlds of seven days in this test; `python -m tests.sim --seeds N` runs as many as are wanted."""
 
 
 @pytest.fixture(autouse=True)
