@@ -31,6 +31,7 @@ from sensor_guard.inbox import Inbox, Request
 from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, Mended, suspect
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
+from sensor_guard.memory import Tidy, keep_what_stands, use_one_arena
 from sensor_guard.model import Command
 from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
@@ -58,10 +59,6 @@ RELOAD_WITHIN = 240.0
 LINGER = 0.25
 """Seconds that a reading waits at most for company, so that a cheap disk is not written once per message."""
 
-COLLECT_AFTER = (20_000, 20, 50)
-"""When the collector of cyclic garbage looks: a batch makes thousands of tuples that are gone with it, and no cycles.
-With Python's own 700 it took a third of the time of a reading."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -78,6 +75,7 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
         AlreadyRunningError: another daemon holds the journal.
     """
     environment = service_environment()
+    use_one_arena()
     # Whatever is made until the daemon runs stays. To look through it for garbage over and over is a third of a start.
     gc.disable()
     hangups: SimpleQueue[None] = SimpleQueue()
@@ -135,10 +133,7 @@ def _run(
         if not hangups.empty():
             daemon.reloader.ask()
         daemon.start(stack, messages)
-        # What stands now stays: the collector need not look at it again after every few messages.
-        gc.freeze()
-        gc.set_threshold(*COLLECT_AFTER)
-        gc.enable()
+        keep_what_stands()
         daemon.loop()
         log.info("service.stopping")
         tell_systemd(environment.notify_socket, "STOPPING=1")
@@ -199,6 +194,7 @@ class Daemon:
         )
         self.standing.configuration = self.reloader.standing
         self._watchdog_fed_at = 0.0
+        self._tidy = Tidy(clock.monotonic())
         watch_threads(self.standing.beats)
 
     # -- start and stop -------------------------------------------------------------------------------------------
@@ -250,6 +246,7 @@ class Daemon:
         """Note that the loop lives, and tell the watchdog if every other thread does too."""
         now = self.standing.counters.loop_at = self.clock.monotonic()
         self.standing.faults = self.core.faults()
+        self._tidy.look(now)
         every = (self.environment.watchdog_every or 0) / 3_000
         if every and now - self._watchdog_fed_at >= every and self.standing.is_alive(now):
             self._watchdog_fed_at = now

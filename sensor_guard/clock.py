@@ -28,6 +28,7 @@ UNSYNCHRONISED_FOR: Span = 12 * HOUR
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether the clock is synchronised."""
 _STAMP = Path("/run/systemd/timesync/synchronized")
+_LIBC = ctypes.CDLL(None)
 _UNSYNCHRONISED = 0x0040  # STA_UNSYNC of <sys/timex.h>
 
 
@@ -215,7 +216,7 @@ def is_synchronised(stamp: Path = _STAMP) -> bool | None:
         return True
     state = _Timex()
     try:
-        answer = int(ctypes.CDLL(None).adjtimex(ctypes.byref(state)))
+        answer = int(_LIBC.adjtimex(ctypes.byref(state)))
     except (OSError, AttributeError):
         answer = -1
     if answer >= 0:

@@ -1,0 +1,26 @@
+"""The process stays as small as it was."""
+
+import gc
+import weakref
+
+from sensor_guard.memory import TIDY_EVERY, Tidy
+
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+
+def test_cycles_are_collected_now_and_then_and_not_after_every_turn():
+    gc.collect()
+    gc.disable()
+    try:
+        tidy = Tidy(100.0)
+        left = weakref.ref(Cycle())
+        assert not tidy.look(100.0 + TIDY_EVERY - 1)
+        assert left() is not None
+        assert tidy.look(100.0 + TIDY_EVERY)
+        assert left() is None
+        assert not tidy.look(100.0 + TIDY_EVERY + 1)
+    finally:
+        gc.enable()
