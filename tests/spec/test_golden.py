@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from sensor_guard.config import plan_for_unknown_homes
+from sensor_guard.engine.conditions import SensorState
 from sensor_guard.model import DAY, HOUR
 from sensor_guard.replay import Replay
 from sensor_guard.testing import START
@@ -83,6 +84,13 @@ NAMES = [*(f"world {seed}" for seed in range(WORLDS)), *(f"replay {seed}" for se
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_world_comes_to_has_not_changed(golden, name):
     assert digests_of(name) == golden[name]
+
+
+@pytest.mark.parametrize("name", ["world 100", "world 101", "replay 100", "replay 101"])
+def test_the_short_way_of_a_reading_comes_to_what_the_long_one_does(monkeypatch, name):
+    short = digests_of(name)
+    monkeypatch.setattr(SensorState, "says_nothing_new", lambda *_: False)
+    assert digests_of(name) == short
 
 
 def main() -> int:
