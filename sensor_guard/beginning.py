@@ -71,7 +71,8 @@ def begin(core: Core, mended: Mended | None, now: Instant, *, clock_known: bool 
 def _begin_mended(core: Core, mended: Mended, now: Instant, clock_known: bool | None) -> None:
     if mended.salvaged.is_whole:
         try:
-            core.restore(now, blind_start=True, clock_known=clock_known)
+            # Awake, every one: what cannot be read must show now, and not with the next reading of that home.
+            core.restore(now, blind_start=True, clock_known=clock_known, wake_all=True)
         except JournalCorruptError as error:
             log.warning("journal.not_restored", reason=str(error))
         else:

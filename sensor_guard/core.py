@@ -5,7 +5,7 @@ it as it likes. What may be acknowledged, sent and answered is handed back only 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -50,7 +50,7 @@ from sensor_guard.model import (
     Reading,
     Span,
 )
-from sensor_guard.revive import revive
+from sensor_guard.revive import link_of, revive
 from sensor_guard.turn import MessageReader, Turn
 
 CHECKPOINT_SLICE = 200
@@ -118,7 +118,13 @@ class Core:
     # -- starting -------------------------------------------------------------------------------------------------
 
     def restore(
-        self, now: Instant, *, settle: bool = True, blind_start: bool = False, clock_known: bool | None = None
+        self,
+        now: Instant,
+        *,
+        settle: bool = True,
+        blind_start: bool = False,
+        clock_known: bool | None = None,
+        wake_all: bool = False,
     ) -> int:
         """Put the engine where it was, take the files' configuration in, and settle texts that were under way.
 
@@ -128,6 +134,7 @@ class Core:
             blind_start: the connection is not up yet: nothing that waits in the broker may be overtaken by a
                 deadline, so the engine's time stands still where the last process ended.
             clock_known: whether ``now`` can be believed; None: as it was.
+            wake_all: see ``revive``.
 
         Returns how many differences there were between what the tail gives now and what was stored: 0 unless the
         program has changed its mind since; each is stored and logged.
@@ -135,7 +142,7 @@ class Core:
         Raises:
             JournalCorruptError: what is stored cannot be read.
         """
-        differences, batches, is_changed = revive(self.journal, self.engine, now)
+        differences, batches, is_changed = revive(self.journal, self.engine, now, wake_all=wake_all)
         if is_changed:
             with self.journal.batch(now) as batch:
                 self.save_all(batch)
@@ -456,7 +463,7 @@ class Core:
                 return
             self._cycle = self._checkpoint_left = sorted(self.engine.dirty)
             self._checkpoint_seq = batch.seq
-            self._checkpoint_link = _dump(snapshot.save_link(self.engine))
+            self._checkpoint_link = _dump(link_of(self.engine))
             self._inputs_since, self._checkpoint_at = 0, now
             self.engine.dirty.clear()
         slice_, self._checkpoint_left = (
@@ -485,18 +492,23 @@ class Core:
         """Write the state of every home (or of ``only`` these) with this batch: a restart begins behind it."""
         stored = {row.home_id for row in self.journal.home_states()} if only is None else set()
         self._save(batch, sorted((set(self.engine.homes) | stored) if only is None else only))
-        batch.save_tail(batch.seq, _dump(snapshot.save_link(self.engine)))
+        batch.save_tail(batch.seq, _dump(link_of(self.engine)))
         self.engine.dirty.clear()
         self._checkpoint_left = None
         self._inputs_since = 0
 
     def _save(self, batch: Batch, home_ids: list[str]) -> None:
         homes, plan_hash, seq = self.engine.homes, self.engine.plan_hash, batch.seq
-        batch.save_home_states(
-            HomeState(home_id, seq, snapshot.SCHEMA, plan_hash, _dump(snapshot.save_home(homes[home_id])))
-            for home_id in home_ids
-            if home_id in homes
-        )
+
+        def states() -> Iterator[HomeState]:
+            for home_id in home_ids:
+                # One that sleeps is as its row says.
+                if home_id in homes and homes.sleeper(home_id) is None:
+                    home = homes[home_id]
+                    row, sleep = _dump(snapshot.save_home(home)), snapshot.sleep_of(home) or (None, None)
+                    yield HomeState(home_id, seq, snapshot.SCHEMA, plan_hash, row, *sleep)
+
+        batch.save_home_states(states())
         batch.delete_home_states(home_id for home_id in home_ids if home_id not in homes)
 
 

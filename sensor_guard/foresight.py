@@ -61,7 +61,7 @@ class Foresight:
         engine = self._core.engine
         copy = Engine(self._core.plan_of)
         snapshot.restore(copy, _copied(snapshot.save_link(engine)), {})
-        asking = [home_id for home_id, home in engine.homes.items() if home.cases.open_by_rule]
+        asking = [home_id for home_id, home in engine.homes.awake() if home.cases.open_by_rule]
         self._add_homes(copy, [GATEWAY, *asking])
         return copy
 

@@ -17,13 +17,14 @@ Theory of operation
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import compress
 from operator import not_
 
 from sensor_guard.engine import elsewhen, orders
 from sensor_guard.engine.conditions import FAR
 from sensor_guard.engine.home import Home
+from sensor_guard.engine.homes import Homes, Sleeper
 from sensor_guard.engine.plan import Form, HomePlan, Plan
 from sensor_guard.engine.shape import Shapes
 from sensor_guard.model import (
@@ -62,7 +63,7 @@ class Engine:
         self.plan = Plan(rules=(), homes=())
         self.plan_hash = ""
         self._box_shapes = self._shapes = Shapes(())
-        self.homes: dict[str, Home] = {}
+        self.homes = Homes()
         self.now: Instant = START
         self.drained = True
         self.clock_known = True
@@ -142,8 +143,14 @@ class Engine:
         """Build both heaps from the homes, after a restore."""
         self._event_heap.clear()
         self._ladder_heap.clear()
-        for home_id, home in self.homes.items():
-            home.event_due = home.ladder_due = FAR
+        for home_id, home in self.homes.as_they_are():
+            if isinstance(home, Sleeper):
+                if home.wakes_at < FAR:
+                    self._event_heap.append((home.wakes_at, home_id))
+            else:
+                home.event_due = home.ladder_due = FAR
+        heapify(self._event_heap)
+        for home_id, home in self.homes.awake():
             self._schedule(home_id, home)
 
     # -- readings and time ----------------------------------------------------------------------------------------
@@ -212,9 +219,11 @@ class Engine:
                 home.ladder_due = due
                 heappush(self._ladder_heap, (due, home_id))
 
-    def _all(self, seq: int) -> Iterable[tuple[str, Home]]:
-        """Give the homes that have not seen this input yet."""
-        return [(home_id, home) for home_id, home in self.homes.items() if seq > self.upto.get(home_id, 0)]
+    def _all(self, seq: int, only: str | None = None) -> Iterable[tuple[str, Home]]:
+        """Give the homes that have not seen this input yet; ``only``: this one, if it has not."""
+        home_ids = self.homes if only is None else (only,)
+        new_to = [home_id for home_id in home_ids if seq > self.upto.get(home_id, 0)]
+        return [(home_id, self.homes[home_id]) for home_id in new_to]
 
     # -- the connection -------------------------------------------------------------------------------------------
 
@@ -279,14 +288,13 @@ class Engine:
         elif item.home_id is not None and item.home_id not in self.homes:
             effects.refused.append((item.command_id, f"there is no home {item.home_id}"))
         else:
-            for home_id, home in self._all(seq):
-                if item.home_id in (None, home_id):
-                    home.advance(self._event_time(home), self.now, effects)
-                    if item.kind == CommandKind.MUTE and item.until is not None:
-                        orders.mute(home, item.target_id, item.until, effects)
-                    else:
-                        orders.unmute(home, item.target_id, item.at, self.now, effects)
-                    self._touched(home_id, home)
+            for home_id, home in self._all(seq, item.home_id):
+                home.advance(self._event_time(home), self.now, effects)
+                if item.kind == CommandKind.MUTE and item.until is not None:
+                    orders.mute(home, item.target_id, item.until, effects)
+                else:
+                    orders.unmute(home, item.target_id, item.at, self.now, effects)
+                self._touched(home_id, home)
 
     def _delivery(self, seq: int, item: Input, effects: Effects) -> None:
         assert isinstance(item, DeliveryReport)
@@ -330,17 +338,18 @@ class Engine:
     def _plan_changed(self, seq: int, item: Input, effects: Effects) -> None:
         assert isinstance(item, PlanChanged)
         effects.changed = True
-        before = self.plan
+        before, coming = self.plan, self._plan_of(item.plan_hash)
+        same_rules = before.rules == coming.rules and before.zone_name == coming.zone_name
+        self._wake_for(coming, same_rules=same_rules)
         self.use_plan(item.plan_hash)
-        same_rules = before.rules == self.plan.rules and before.zone_name == self.plan.zone_name
         names = set()
         for home_plan in self.plan.homes:
             names.add(home_plan.home_id)
             if seq <= self.upto.get(home_plan.home_id, 0):
                 continue
-            home = self.homes.get(home_plan.home_id)
-            if same_rules and home is not None and home.plan == home_plan:
+            if same_rules and self.homes.plan_of(home_plan.home_id) == home_plan:
                 continue  # of ten thousand homes a change mostly concerns a few
+            home = self.homes.get(home_plan.home_id)
             shapes = self.shapes_for(home_plan)
             if home is None:
                 home = Home(home_plan, shapes, self.plan.zone, item.at)
@@ -355,8 +364,8 @@ class Engine:
             home.deadline = home.next_deadline()
             self._touched(home_plan.home_id, home)
         for home_id in [home_id for home_id in self.homes if home_id not in names]:
-            home = self.homes[home_id]
-            if any(alarm.closed_at is None for alarm in home.cases.alarms.values()):
+            home = None if self.homes.sleeper(home_id) else self.homes[home_id]
+            if home is not None and any(alarm.closed_at is None for alarm in home.cases.alarms.values()):
                 # Taken out of the files with an open alarm: nobody has answered it for that.
                 home.apply_plan(HomePlan(home_id, "", "", (), home.plan.ladders), Shapes(()), self.plan.zone, item.at)
                 home.deadline = home.next_deadline()
@@ -364,6 +373,17 @@ class Engine:
             else:
                 del self.homes[home_id]
                 self.dirty.add(home_id)
+
+    def _wake_for(self, coming: Plan, *, same_rules: bool) -> None:
+        """Wake whom another plan concerns while the rules are in force under which they fell asleep."""
+        for home_plan in coming.homes:
+            sleeper = self.homes.sleeper(home_plan.home_id)
+            if sleeper is None:
+                continue
+            if same_rules and sleeper.plan == home_plan:
+                self.homes.put_to_sleep(home_plan.home_id, sleeper._replace(plan=home_plan))  # the old one may go
+            else:
+                self.homes.get(home_plan.home_id)
 
     def use_plan(self, plan_hash: str) -> None:
         """Take the plan with this hash, without touching the homes (``restore`` does that for itself)."""

@@ -134,6 +134,14 @@ class Home:
         """When this home next wants ``advance``, in event time: a lower bound."""
         return min(self.deadline, self.pending[0].at) if self.pending else self.deadline
 
+    def seen_until(self) -> Instant:
+        """Until when one of its sensors speaks for the present; 0: none does. A home without sensors is always seen."""
+        if self.is_blind:
+            return 0
+        if not self.sensors:
+            return FAR
+        return max((state.fresh_until for state in self.sensors.values() if state.observed), default=0)
+
     def advance(self, until: Instant, now: Instant, effects: Effects) -> None:
         """Decide everything up to ``until``, in its true order. ``now``: when it is noticed."""
         pending = self.pending

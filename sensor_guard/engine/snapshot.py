@@ -4,18 +4,20 @@
 upgrade of the program. What a home does not have, or has as every new home has it, is not written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sensor_guard.engine.conditions import FaultWatch, SensorState, Watch
 from sensor_guard.engine.elsewhen import Pending
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.escalation import Climb
 from sensor_guard.engine.home import Home
+from sensor_guard.engine.homes import Sleeper
 from sensor_guard.engine.plan import HomePlan, Ladder, Step
 from sensor_guard.model import (
+    GATEWAY,
     Alarm,
     Evidence,
     Instant,
@@ -31,6 +33,15 @@ READABLE = (1, 2)
 
 # Any: the one place where state is untyped, between two functions that are each other's inverse (a property test).
 Row = dict[str, Any]
+
+
+class Asleep(NamedTuple):
+    """A row that need not be read yet, as text, and what ``sleep_of`` said of its home."""
+
+    text: str
+    wakes_at: Instant
+    seen_until: Instant
+
 
 _SENSOR = attrgetter("level", "level_at", "heard_at", "fresh_until", "observed", "silent_at", "is_silent", "battery",
                      "meter_value", "meter_at")  # fmt: skip
@@ -65,6 +76,17 @@ def save_home(home: Home) -> Row:
             # A home that was taken out of the files with an open alarm keeps its people.
             row["ladders"] = [_save_ladder(name, ladder) for name, ladder in home.plan.ladders]
     return row
+
+
+def sleep_of(home: Home) -> tuple[Instant, Instant] | None:
+    """Say of a home when it must be woken, and until when it is seen; None: a restart must not let it sleep.
+
+    Somebody asks for the alarms of all homes at a start, and for the box's own faults all the time.
+    """
+    if home.cases.alarms or home.home_id == GATEWAY:
+        return None
+    due = home.next_deadline()
+    return min(due, home.pending[0].at) if home.pending else due, home.seen_until()
 
 
 def _save_watch(watch: Watch) -> object:
@@ -169,21 +191,27 @@ def save_link(engine: Engine) -> Row:
     }
 
 
-def restore(engine: Engine, link: Row, rows: dict[str, tuple[int, Row]]) -> None:
+def restore(engine: Engine, link: Row, rows: Mapping[str, tuple[int, Row | Asleep]]) -> None:
     """Put an engine where it was: its own state and the homes' rows, home_id -> (upto_seq, row).
 
-    Inputs up to a home's ``upto_seq`` are skipped for that home when the tail is fed again.
+    Inputs up to a home's ``upto_seq`` are skipped for that home when the tail is fed again. Where a row is ``Asleep``,
+    ``engine.homes.wake`` will be asked for its home.
     """
     engine.use_plan(link["plan"])
     engine.drained, engine.frozen_at, engine.now = link["drained"], link["frozen_at"], link["now"]
     engine.clock_known = link.get("clock_known", True)
     plans = {home_plan.home_id: home_plan for home_plan in engine.plan.homes}
     for home_id, (upto_seq, row) in rows.items():
-        home_plan = plans.get(home_id) or HomePlan(
-            home_id, "", "", (), tuple(_load_ladder(*ladder) for ladder in row.get("ladders", ()))
-        )
-        engine.homes[home_id] = load_home(engine, home_plan, row)
-        engine.upto[home_id] = upto_seq
+        home_plan = plans.get(home_id)
+        if isinstance(row, Asleep):
+            home_plan = home_plan or HomePlan(home_id, "", "", (), ())
+            engine.homes.put_to_sleep(home_plan.home_id, Sleeper(home_plan, *row))
+        else:
+            home_plan = home_plan or HomePlan(
+                home_id, "", "", (), tuple(_load_ladder(*ladder) for ladder in row.get("ladders", ()))
+            )
+            engine.homes[home_id] = load_home(engine, home_plan, row)
+        engine.upto[home_plan.home_id] = upto_seq
     engine.schedule_all()
 
 

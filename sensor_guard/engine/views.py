@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sensor_guard.engine.conditions import FAR, SensorState
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.home import Home
+from sensor_guard.engine.homes import Sleeper
 from sensor_guard.model import GATEWAY, Instant
 
 
@@ -71,15 +72,13 @@ def view_home(engine: Engine, home: Home) -> HomeView:
 
 def count_blind(engine: Engine) -> int:
     """Count the homes of which nothing can be seen, at a hundredth of the price of viewing each."""
-    homes = [home for home_id, home in engine.homes.items() if home_id != GATEWAY]
     if not engine.drained:
-        return len(homes)
+        return sum(home_id != GATEWAY for home_id in engine.homes)
     now = engine.now
     blind = 0
-    for home in homes:
-        sensors = home.sensors.values()
-        if home.is_blind or (sensors and not any(each.observed and each.fresh_until > now for each in sensors)):
-            blind += 1
+    for home_id, home in engine.homes.as_they_are():
+        if home_id != GATEWAY:
+            blind += (home.seen_until if isinstance(home, Sleeper) else home.seen_until()) <= now
     return blind
 
 

@@ -33,13 +33,18 @@ from sensor_guard.model import (
 
 
 class HomeState(NamedTuple):
-    """The engine's state of one home with every input up to ``upto_seq`` in it. ``state``: JSON text."""
+    """The engine's state of one home with every input up to ``upto_seq`` in it. ``state``: JSON text.
+
+    ``wakes_at`` and ``seen_until``: what a start may go by instead (0003_sleepers.sql); None: it may not.
+    """
 
     home_id: str
     upto_seq: int
     schema: int
     plan_hash: str
     state: str
+    wakes_at: Instant | None = None
+    seen_until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +253,11 @@ class Batch:
     def save_home_states(self, states: Iterable[HomeState]) -> None:
         """Keep the state of homes, in slices of about 200 a batch."""
         self._db.executemany(
-            "INSERT INTO home_state (home_id, upto_seq, schema, plan_hash, state) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO home_state (home_id, upto_seq, schema, plan_hash, state, wakes_at, seen_until)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (home_id) DO UPDATE SET upto_seq = excluded.upto_seq, schema = excluded.schema,"
-            " plan_hash = excluded.plan_hash, state = excluded.state",
+            " plan_hash = excluded.plan_hash, state = excluded.state, wakes_at = excluded.wakes_at,"
+            " seen_until = excluded.seen_until",
             states,
         )
 

@@ -211,9 +211,12 @@ class Journal:
             return read_text(self._db, "engine_state")
 
     def home_states(self) -> Iterator[HomeState]:
-        """Give every saved home."""
+        """Give every saved home; ``wakes_at`` is None as well where the state is no JSON."""
         with translated(self.path):
-            cursor = self._db.execute("SELECT home_id, upto_seq, schema, plan_hash, state FROM home_state")
+            cursor = self._db.execute(
+                "SELECT home_id, upto_seq, schema, plan_hash, state,"
+                " iif(json_valid(state), wakes_at, NULL), seen_until FROM home_state"
+            )
             while page := cursor.fetchmany(500):
                 yield from (HomeState(*row) for row in page)
 

@@ -110,7 +110,7 @@ SPOILT = [
     ("DROP TRIGGER trail_goes_with_its_closed_alarm; DELETE FROM trail WHERE n = 1", "has no first transition"),
     ("INSERT INTO cursors VALUES ('influxdb', 99)", "cursor of sink influxdb lies behind"),
     ("INSERT INTO meta VALUES ('tail_seq', 99)", "tail_seq lies behind"),
-    ("INSERT INTO home_state VALUES ('home1', 99, 1, 'h', '{}')", "state of home home1 lies behind"),
+    ("INSERT INTO home_state VALUES ('home1', 99, 1, 'h', '{}', NULL, NULL)", "state of home home1 lies behind"),
     ("INSERT INTO events VALUES (1, 'drained', '{\"at\":1}')", "seq 1 is an event and a reading"),
     ("INSERT INTO events VALUES (90, 'drained', '{\"at\":1}')", "seq 90 lies behind the last batch"),
     ("INSERT INTO events VALUES (2, 'drained', '{}')", "event drained cannot be read"),

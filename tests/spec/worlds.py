@@ -68,6 +68,9 @@ BOX_RULES = {
 class World:
     """One world of a seed, and its dice. ``feeds`` gives (numbered inputs, now) until the end."""
 
+    restarts = 0.0004
+    """How often after a reading the program is started anew."""
+
     def __init__(self, seed: int) -> None:
         self.rng = Random(f"world {seed}")
         self.lateness = self.rng.choice([0, 5_000, 5_000, 90_000])
@@ -99,7 +102,7 @@ class World:
                 batch.extend(self._somebody_does())
             if self.rng.random() < 0.0004:
                 batch.extend(self._happens_to_the_box())
-            if self.rng.random() < 0.0004:
+            if self.rng.random() < self.restarts:
                 self._feed(batch, self._now)
                 batch = []
                 self._restart()
@@ -140,7 +143,7 @@ class World:
 
     def _somebody_does(self) -> list[Input]:
         rng, now = self.rng, self._now
-        asking = sorted(h for h, home in self.engine.homes.items() if home.cases.open_by_rule and h != GATEWAY)
+        asking = sorted(h for h, home in self.engine.homes.awake() if home.cases.open_by_rule and h != GATEWAY)
         home_id = rng.choice(asking if asking and rng.random() < 0.7 else HOMES)
         home = self.engine.homes.get(home_id)
         alarms = sorted(home.cases.open_by_rule.values()) if home is not None else []
