@@ -9,7 +9,7 @@ whole for the next start, ``last_good`` keeps what worked, ``child`` reads in a 
 from sensor_guard.config.builtin import FAULT_IDS, FAULT_RULES
 from sensor_guard.config.canonical import WrittenPlan, plan_from_text, plan_hash, plan_to_text, text_hash
 from sensor_guard.config.contacts import Contact, Contacts, Role
-from sensor_guard.config.homes import HomeEntry, Homes, TopicEntry
+from sensor_guard.config.homes import ROOT, HomeEntry, Homes, TopicEntry, Topics
 from sensor_guard.config.last_good import Kept, LastGood, Loaded, kept_name, load_for_people, load_for_service
 from sensor_guard.config.rule_tests import Expected, GivenAway, GivenReading, RuleTest
 from sensor_guard.config.rules import RuleBook, load_rules, message_of, name_of
@@ -31,6 +31,7 @@ __all__ = [
     "FAULT_IDS",
     "FAULT_RULES",
     "RESPONDER",
+    "ROOT",
     "Config",
     "Contact",
     "Contacts",
@@ -48,6 +49,7 @@ __all__ = [
     "ServiceEnvironment",
     "Settings",
     "TopicEntry",
+    "Topics",
     "WrittenPlan",
     "has_secret",
     "kept_name",

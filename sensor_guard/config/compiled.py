@@ -12,7 +12,7 @@ from typing import Any
 
 from sensor_guard.config.canonical import FORM, rule_from_row, rule_row, zone_of
 from sensor_guard.config.contacts import Contact, Contacts, Role
-from sensor_guard.config.homes import OWN, HomeEntry, Homes, TopicEntry, own_topic
+from sensor_guard.config.homes import HomeEntry, Homes, TopicEntry, Topics
 from sensor_guard.config.table import Spot
 from sensor_guard.config.whole import Config
 from sensor_guard.engine.plan import HomePlan, Ladder, Plan, Rule, Sensor, Step
@@ -33,9 +33,8 @@ def write_compiled(config: Config) -> Iterator[str]:
     sensors: dict[Sensor, int] = {}
     ladders: dict[tuple[tuple[str, Ladder], ...], int] = {}
     other_topics: dict[str, list[Row]] = {}
-    for topic, entry in config.homes.topics.items():
-        if entry.convention != OWN or topic != own_topic(entry.site_id, entry.home_id, entry.sensor_id):
-            other_topics.setdefault(entry.home_id, []).append([entry.sensor_id, topic, entry.convention])
+    for topic, entry in config.homes.topics.named():
+        other_topics.setdefault(entry.home_id, []).append([entry.sensor_id, topic, entry.convention])
     homes = [
         [
             home.home_id,
@@ -88,20 +87,23 @@ def read_compiled(
     ladders = [tuple(_ladder(row) for row in named) for named in head["ladders"]]
     spot = Spot("", 0, {})
     entries: dict[str, HomeEntry] = {}
-    topics: dict[str, TopicEntry] = {}
+    named_topics: dict[str, TopicEntry] = {}
+    alike: dict[tuple[int, ...], tuple[Sensor, ...]] = {}  # of many homes the sensors are the same
     home_plans: list[HomePlan] = []
     for line in numbered:
         for row in json.loads(line):
             home_id, site, building, label, numbers, named, off, other = row
             home_id, site, building = sys.intern(home_id), sys.intern(site), sys.intern(building)
-            own, rules_off = tuple(sensors[number] for number in numbers), tuple(off)
+            which, rules_off = tuple(numbers), tuple(off)
+            own = alike.get(which)
+            if own is None:
+                own = alike[which] = tuple([sensors[number] for number in which])
             entries[home_id] = HomeEntry(home_id, site, building, label, own, rules_off, spot)
             home_plans.append(HomePlan(home_id, site, building, own, ladders[named], rules_off))
-            named_topics = {sensor_id: (topic, convention) for sensor_id, topic, convention in other}
-            for sensor in own:
-                sensor_id = sensor.sensor_id
-                topic, convention = named_topics.get(sensor_id) or (own_topic(site, home_id, sensor_id), OWN)
-                topics[topic] = TopicEntry(site, home_id, sensor_id, sensor.kind, sys.intern(convention))
+            for sensor_id, topic, convention in other:
+                (sensor,) = [sensor for sensor in own if sensor.sensor_id == sensor_id]
+                entry = TopicEntry(site, home_id, sensor.sensor_id, sensor.kind, sys.intern(convention))
+                named_topics[topic] = entry
         yield
     if len(entries) != head["homes"]:
         raise ValueError(f"{len(entries)} of {head['homes']} homes")
@@ -114,7 +116,9 @@ def read_compiled(
         for row in head["contacts"]
     }
     warnings = tuple(Problem(*row) for row in head["warnings"])
-    return finish(Homes(entries, topics), Contacts(contacts), rules[: head["own_rules"]], plan, warnings)
+    return finish(
+        Homes(entries, Topics(entries, named_topics)), Contacts(contacts), rules[: head["own_rules"]], plan, warnings
+    )
 
 
 def _ladder_row(ladder: Ladder) -> list[object]:

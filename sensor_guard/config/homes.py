@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,8 @@ from sensor_guard.errors import Problem
 from sensor_guard.model import GATEWAY, KINDS, Kind, Span
 
 OWN = "own"
+ROOT = "guard"
+"""First level of our own topics: ``guard/<site>/<home>/<sensor>``."""
 CONVENTIONS = (OWN, "zigbee2mqtt")
 """How a device speaks; the decoders are a table with the same words."""
 METERS = ("counter", "interval")
@@ -67,12 +69,67 @@ class HomeEntry:
     spot: Spot
 
 
+class Topics(Mapping[str, TopicEntry]):
+    """Every topic: whose it is. Those that the files do not name are not kept, but read: they say whose they are.
+
+    Of a hundred thousand homes they would be a third of the daemon's memory, and of its start.
+
+    Args:
+        homes: by id.
+        named: the topics that the files name.
+    """
+
+    def __init__(self, homes: Mapping[str, HomeEntry], named: Mapping[str, TopicEntry]) -> None:
+        self._homes = homes
+        self._named = named
+        self._name_of = {(entry.home_id, entry.sensor_id): topic for topic, entry in named.items()}
+
+    def __getitem__(self, topic: str) -> TopicEntry:
+        """Give whose topic it is."""
+        named = self._named.get(topic)
+        if named is not None:
+            return named
+        root, *levels = topic.split("/")
+        if root == ROOT and len(levels) == 3:
+            home = self._homes.get(levels[1])
+            if home is not None and home.site_id == levels[0]:
+                for sensor in home.sensors:
+                    if sensor.sensor_id == levels[2] and (home.home_id, sensor.sensor_id) not in self._name_of:
+                        return TopicEntry(home.site_id, home.home_id, sensor.sensor_id, sensor.kind, OWN)
+        raise KeyError(topic)
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the topics, home by home."""
+        for home in self._homes.values():
+            for sensor in home.sensors:
+                yield self._topic_of(home, sensor.sensor_id)
+
+    def __len__(self) -> int:
+        """Count them: every sensor has one."""
+        return sum(len(home.sensors) for home in self._homes.values())
+
+    def named(self) -> Iterable[tuple[str, TopicEntry]]:
+        """Give those that the files name."""
+        return self._named.items()
+
+    def of_kinds(self, kinds: Container[str]) -> Iterator[str]:
+        """Give the topics of all sensors of these kinds."""
+        for home in self._homes.values():
+            for sensor in home.sensors:
+                if sensor.kind in kinds:
+                    yield self._topic_of(home, sensor.sensor_id)
+
+    def _topic_of(self, home: HomeEntry, sensor_id: str) -> str:
+        name = self._name_of.get((home.home_id, sensor_id)) if self._name_of else None
+        return name or own_topic(home.site_id, home.home_id, sensor_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Homes:
     """All homes by id, and all topics. ``warnings``: what works, and may not be meant."""
 
     entries: Mapping[str, HomeEntry] = field(default_factory=dict)
-    topics: Mapping[str, TopicEntry] = field(default_factory=dict)
+    topics: Topics = field(default_factory=lambda: Topics({}, {}))
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -200,6 +257,7 @@ class HomesBuilder:
         """Give what was taken in."""
         homes: dict[str, HomeEntry] = {}
         long_labels: list[HomeEntry] = []
+        alike: dict[tuple[Sensor, ...], tuple[Sensor, ...]] = {}  # of many homes the sensors are the same
         for home_id, home in self._homes.items():
             if not home.label:
                 message = f"home {home_id} has no label; the text that asks somebody to go there says where by it"
@@ -207,11 +265,16 @@ class HomesBuilder:
             if len(home.label) > LABEL_ADVICE:
                 long_labels.append(home)
             sensors = tuple(sensor for sensor, _ in self._sensors.get(home_id, {}).values())
+            sensors = alike.setdefault(sensors, sensors)
             homes[home_id] = HomeEntry(
                 home_id, home.site_id, home.building_id, home.label, sensors, home.rules_off, home.spot
             )
-        topics = {topic: entry for topic, (entry, _) in self._topics.items()}
-        return Homes(homes, topics, _label_warning(long_labels))
+        named = {
+            topic: entry
+            for topic, (entry, _) in self._topics.items()
+            if entry.convention != OWN or topic != own_topic(entry.site_id, entry.home_id, entry.sensor_id)
+        }
+        return Homes(homes, Topics(homes, named), _label_warning(long_labels))
 
     def _home(self, row: Mapping[str, str], spot: Spot) -> HomeEntry | None:
         site = _id("site", row["site"], spot, self.problems)
@@ -308,7 +371,7 @@ class HomesBuilder:
 
 def own_topic(site_id: str, home_id: str, sensor_id: str) -> str:
     """Give the topic of a sensor for which the files name none."""
-    return f"guard/{site_id}/{home_id}/{sensor_id}"
+    return f"{ROOT}/{site_id}/{home_id}/{sensor_id}"
 
 
 def _read_yaml_homes(path: Path, builder: HomesBuilder) -> None:

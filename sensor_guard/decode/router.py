@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from sensor_guard.config import TopicEntry
+from sensor_guard.config import ROOT, TopicEntry, Topics
 from sensor_guard.decode.envelope import PAYLOAD_LIMIT
 from sensor_guard.decode.protocol import DECODERS, Decoder
 from sensor_guard.decode.times import AHEAD
@@ -20,8 +20,9 @@ from sensor_guard.model import (
     RejectReason,
 )
 
-ROOT = "guard"
-"""First level of our own topics: ``guard/<site>/<home>/<sensor>``."""
+WAYS_LIMIT = 20_000
+"""Topics that are remembered with their ways; beyond it all are forgotten, and found again in a microsecond each."""
+_URGENT = frozenset(kind for kind, row in KINDS.items() if row.urgent)
 _ID = re.compile(ID_PATTERN)
 _EDGES = {Quantity.MOTION, Quantity.PANIC}
 
@@ -39,30 +40,34 @@ class Router:
         self, topics: Mapping[str, TopicEntry], *, factor: float = 1.0, decoders: Mapping[str, Decoder] = DECODERS
     ) -> None:
         self._ahead = round(AHEAD * factor)
+        self._topics, self._decoders = topics, decoders
         self._ways: dict[str, tuple[Decoder, TopicEntry]] = {}
-        urgent: list[str] = []
+        self._companions: dict[str, tuple[Decoder, TopicEntry]] = {}
         bulk = [f"{ROOT}/#"]  # strangers on our topics too: an installer finds his new sensor in the quarantine
-        for topic, sensor in topics.items():
+        for topic, sensor in topics.named() if isinstance(topics, Topics) else topics.items():
             decoder = decoders[sensor.convention]
             companions = decoder.companions(topic)
-            for each in (topic, *companions):
-                self._ways[each] = (decoder, sensor)
-            # Only the device's own word is urgent, not what a gateway says about it.
-            is_urgent = KINDS[sensor.kind].urgent
-            if is_urgent:
-                urgent.append(topic)
-            # What two subscriptions match may come twice.
+            for each in companions:
+                self._companions[each] = (decoder, sensor)
+            # Only the device's own word is urgent, not what a gateway says about it. And what two subscriptions match
+            # may come twice.
             bulk.extend(
-                each for each in (companions if is_urgent else (topic, *companions)) if not each.startswith(f"{ROOT}/")
+                each
+                for each in (companions if sensor.kind in _URGENT else (topic, *companions))
+                if not each.startswith(f"{ROOT}/")
             )
-        self.urgent_topics: tuple[str, ...] = tuple(urgent)
+        self.urgent_topics: tuple[str, ...] = tuple(
+            topics.of_kinds(_URGENT)
+            if isinstance(topics, Topics)
+            else (topic for topic, sensor in topics.items() if sensor.kind in _URGENT)
+        )
         """The topics of smoke and panic sensors, for the connection of their own."""
         self.filters: tuple[str, ...] = tuple(bulk)
         """What the bulk connection subscribes to."""
 
     def route(self, message: Message) -> list[Reading] | Quarantined:
         """Read one message: at least one reading, all of one sensor, finite and in range; or why not. Never raises."""
-        way = self._ways.get(message.topic)
+        way = self._ways.get(message.topic) or self._way_of(message.topic)
         if way is None:
             return _quarantined(message, *_stranger(message.topic))
         decoder, sensor = way
@@ -78,6 +83,15 @@ class Router:
                 detail = f"{quantity} is {value:g}, outside {lowest:g} to {highest:g}"
                 return _quarantined(message, RejectReason.OUT_OF_RANGE, detail)
         return _levels_only(readings) if message.retained else readings
+
+    def _way_of(self, topic: str) -> tuple[Decoder, TopicEntry] | None:
+        sensor = self._topics.get(topic)
+        way = self._companions.get(topic) if sensor is None else (self._decoders[sensor.convention], sensor)
+        if way is not None:
+            if len(self._ways) >= WAYS_LIMIT:
+                self._ways.clear()
+            self._ways[topic] = way
+        return way
 
 
 def _levels_only(readings: list[Reading]) -> list[Reading]:

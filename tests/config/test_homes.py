@@ -74,6 +74,19 @@ def test_topic_tells_whose_it_is(tmp_path):
     assert homes.topics["guard/s1/h1/p1"] == ("s1", "h1", "p1", "power", "own")
 
 
+def test_a_sensor_has_no_other_topic_than_its_own_and_all_of_them_are_listed(tmp_path):
+    door = "s1,b1,h1,三号楼301,door,d1,zigbee2mqtt/Front Door,zigbee2mqtt,,,\n"
+    smoke = "s1,b1,h1,三号楼301,smoke,s1,old/smoke,,,,\n"
+
+    topics = read(tmp_path / "h.csv", HEADER + door + ROW + smoke).topics
+
+    assert list(topics) == ["zigbee2mqtt/Front Door", "guard/s1/h1/p1", "old/smoke"]
+    assert len(topics) == 3
+    assert list(topics.of_kinds({"door", "smoke"})) == ["zigbee2mqtt/Front Door", "old/smoke"]
+    strange = ["guard/s1/h1/d1", "guard/s1/h1/s1", "guard/s2/h1/p1", "guard/s1/h2/p1", "guard/s1/h1/p1/", "x/s1/h1/p1"]
+    assert [topic for topic in strange if topic in topics] == []
+
+
 def test_sensor_is_observed_for_twice_its_interval_else_as_its_kind_is(tmp_path):
     homes = read(tmp_path / "h.csv", HEADER + ROW + "s1,b1,h1,,smoke,k1,,,24h,,\ns1,b1,h1,,motion,m1,,,,,\n")
 

@@ -167,3 +167,13 @@ def test_any_bytes_are_readings_in_range_or_quarantined(payload, topic, kind, co
         assert 1_577_836_800_000 <= reading.observed_at <= NOW + 120_000
         assert -1 <= reading.seq <= 1 << 53
         assert not (retained and reading.quantity in {"motion", "panic"})
+
+
+def test_the_ways_that_are_remembered_have_a_limit_and_are_found_again(monkeypatch):
+    monkeypatch.setattr("sensor_guard.decode.router.WAYS_LIMIT", 2)
+    found = Router(HOMES)
+    said = {"guard/s/h1/power": "power_w", "guard/s/h1/smoke": "smoke", "old/gateway/panic": "panic"}
+    for _ in range(2):
+        for topic, quantity in said.items():
+            assert values(found.route(message({quantity: 1}, topic=topic))) == [(quantity, 1.0)]
+            assert len(found._ways) <= 2
