@@ -502,8 +502,10 @@ class Core:
 
         def states() -> Iterator[HomeState]:
             for home_id in home_ids:
-                # One that sleeps is as its row says.
-                if home_id in homes and homes.sleeper(home_id) is None:
+                sleeper = homes.sleeper(home_id)
+                if sleeper is not None and sleeper.blind is None:
+                    continue  # it is as its row says
+                if home_id in homes:
                     home = homes[home_id]
                     row, sleep = _dump(snapshot.save_home(home)), snapshot.sleep_of(home) or (None, None)
                     yield HomeState(home_id, seq, snapshot.SCHEMA, plan_hash, row, *sleep)

@@ -63,13 +63,15 @@ class Engine:
         self.plan = Plan(rules=(), homes=())
         self.plan_hash = ""
         self._box_shapes = self._shapes = Shapes(())
-        self.homes = Homes()
+        self.homes = Homes(self._woken)
         self.now: Instant = START
         self.drained = True
         self.clock_known = True
         self.frozen_at: Instant = START
         self.dirty: set[str] = set()
         self.upto: dict[str, int] = {}  # home_id -> seq of the last input its restored state has seen
+        self.settled_to: Instant = START  # in event time: what was due by then is decided, wherever it was
+        self._effects = Effects()  # of the next feed; whoever is woken in between may add to it
         self._event_heap: list[tuple[Instant, str]] = []
         self._ladder_heap: list[tuple[Instant, str]] = []
         self._handlers: dict[type, Callable[[int, Input, Effects], None]] = {
@@ -91,7 +93,7 @@ class Engine:
 
         ``now`` never goes back: an earlier one counts as the latest one seen.
         """
-        effects = Effects()
+        effects = self._effects
         for seq, item in inputs:
             if isinstance(item, Reading):
                 # As of when it arrived: what is late does not depend on how readings were batched.
@@ -103,6 +105,7 @@ class Engine:
                 self._handlers[type(item)](seq, item, effects)
         self.now = max(self.now, now)
         self._settle(effects)
+        self._effects = Effects()
         return effects
 
     def next_deadline(self) -> Instant | None:
@@ -122,18 +125,20 @@ class Engine:
 
     def finish(self) -> Effects:
         """Decide everything up to ``now`` without waiting for late readings (the end of a recording)."""
-        effects = Effects()
+        effects = self._effects
         for home_id, home in self.homes.items():
             home.advance(self.now, self.now, effects)
             self._touched(home_id, home)
         self._settle(effects)
+        self._effects = Effects()
         return effects
 
     def forget(self) -> None:
         """Be as new: what was restored proved to be no sound state."""
         self.plan, self.plan_hash = Plan(rules=(), homes=()), ""
-        self.now = self.frozen_at = START
+        self.now = self.frozen_at = self.settled_to = START
         self.drained = True
+        self._effects = Effects()
         self.homes.clear()
         self.dirty.clear()
         self.upto.clear()
@@ -190,6 +195,7 @@ class Engine:
                 home.event_due = FAR
                 home.advance(self._event_time(home), self.now, effects)
                 self._touched(home_id, home)
+        self.settled_to = max(self.settled_to, limit)
         gateway = self.homes.get(GATEWAY)
         if gateway is not None and gateway.wake_at() <= self.now:
             gateway.advance(self.now, self.now, effects)
@@ -202,6 +208,14 @@ class Engine:
                 home.ladder_due = FAR
                 home.cases.advance(self.now, effects)
                 self._touched(home_id, home)
+
+    def _woken(self, home_id: str, home: Home, sleeper: Sleeper) -> None:
+        """Put a home that was woken where it would be if it had never slept."""
+        home.event_due = sleeper.wakes_at  # its entry is in the heap
+        if sleeper.blind is not None:
+            elsewhen.blind_between(home, *sleeper.blind)
+            home.advance(self.settled_to, self.now, self._effects)
+            self._schedule(home_id, home)
 
     def _touched(self, home_id: str, home: Home) -> None:
         self.dirty.add(home_id)
@@ -220,10 +234,12 @@ class Engine:
                 heappush(self._ladder_heap, (due, home_id))
 
     def _all(self, seq: int, only: str | None = None) -> Iterable[tuple[str, Home]]:
-        """Give the homes that have not seen this input yet; ``only``: this one, if it has not."""
-        home_ids = self.homes if only is None else (only,)
-        new_to = [home_id for home_id in home_ids if seq > self.upto.get(home_id, 0)]
-        return [(home_id, self.homes[home_id]) for home_id in new_to]
+        """Give the homes that have not seen this input yet, awake; ``only``: this one, if it has not."""
+        return [(home_id, self.homes[home_id]) for home_id in self._new_to(seq) if only in (None, home_id)]
+
+    def _new_to(self, seq: int) -> list[str]:
+        """Name the homes that have not seen this input yet."""
+        return [home_id for home_id in self.homes if seq > self.upto.get(home_id, 0)]
 
     # -- the connection -------------------------------------------------------------------------------------------
 
@@ -246,10 +262,15 @@ class Engine:
         # what was decided before we stood still is decided, though the last proof may be some seconds older: how far a
         # home was looked at by then is chance, and nothing may depend on it.
         blind_from = item.blind_from if self.drained else self.frozen_at
-        for home_id, home in self._all(seq):
-            if home_id != GATEWAY:
-                elsewhen.blind_between(home, blind_from, item.at)
-                self._touched(home_id, home)
+        for home_id in self._new_to(seq):
+            if home_id == GATEWAY:
+                continue
+            if self.homes.sleep_through(home_id, blind_from, item.at):
+                self.dirty.add(home_id)
+                continue
+            home = self.homes[home_id]
+            elsewhen.blind_between(home, blind_from, item.at)
+            self._touched(home_id, home)
 
     def _link_drained(self, _seq: int, _item: Input, effects: Effects) -> None:
         self.drained = True
@@ -317,9 +338,11 @@ class Engine:
     def _clock_stepped(self, seq: int, item: Input, effects: Effects) -> None:
         assert isinstance(item, ClockStepped)
         effects.changed = True
+        homes = self._all(seq)  # awake before the times change to which they are to be decided
         self.now += item.offset
         self.frozen_at += item.offset
-        for home_id, home in self._all(seq):
+        self.settled_to += item.offset
+        for home_id, home in homes:
             elsewhen.shift(home, item.offset)
             self.dirty.add(home_id)
         self.schedule_all()

@@ -17,28 +17,31 @@ class Sleeper(NamedTuple):
     """A home that sleeps; one with alarms never does.
 
     ``row``: its state as text; ``wakes_at``: what ``Home.wake_at`` says of it; ``seen_until``: ``Home.seen_until``.
+    ``blind``: the stretch that it has slept through in which the box saw nothing; its row does not know of it.
     """
 
     plan: HomePlan
     row: str
     wakes_at: Instant
     seen_until: Instant
+    blind: tuple[Instant, Instant] | None = None
 
 
 class Homes:
     """See the module. The order is that in which they came, asleep or not."""
 
-    __slots__ = ("_all", "wake")
+    __slots__ = ("_all", "_woken", "wake")
 
-    def __init__(self) -> None:
+    def __init__(self, woken: Callable[[str, Home, Sleeper], None]) -> None:
         self._all: dict[str, Home | Sleeper] = {}
+        self._woken = woken  # told of everybody who was woken
         self.wake: Callable[[Sleeper], Home] = _nobody
         """Makes a home of its row, under the rules that are in force. Set by whoever puts homes to sleep."""
 
     def get(self, home_id: str) -> Home | None:
         """Give a home, awake; None where there is none of this id."""
         home = self._all.get(home_id)
-        return self._woken(home_id, home) if home.__class__ is Sleeper else home  # type: ignore[return-value]
+        return self._waken(home_id, home) if home.__class__ is Sleeper else home  # type: ignore[return-value]
 
     def __getitem__(self, home_id: str) -> Home:
         """Give a home, awake."""
@@ -85,6 +88,17 @@ class Homes:
         """Take a home in as its row."""
         self._all[home_id] = sleeper
 
+    def sleep_through(self, home_id: str, start: Instant, end: Instant) -> bool:
+        """Let a home sleep on though the box saw nothing from ``start`` to ``end``; False if it must be told awake.
+
+        Where nothing falls due before the end, nothing can come of it: what is counted is counted on behind it.
+        """
+        home = self._all.get(home_id)
+        if not isinstance(home, Sleeper) or home.blind is not None or home.wakes_at <= end:
+            return False
+        self._all[home_id] = home._replace(blind=(start, end))
+        return True
+
     def as_they_are(self) -> Iterator[tuple[str, Home | Sleeper]]:
         """Give every home, awake or asleep."""
         return iter(self._all.items())
@@ -103,10 +117,9 @@ class Homes:
         home = self._all.get(home_id)
         return None if home is None else home.plan
 
-    def _woken(self, home_id: str, sleeper: Sleeper) -> Home:
-        home = self.wake(sleeper)
-        home.event_due = sleeper.wakes_at  # where it stands in the engine's heap
-        self._all[home_id] = home
+    def _waken(self, home_id: str, sleeper: Sleeper) -> Home:
+        home = self._all[home_id] = self.wake(sleeper)
+        self._woken(home_id, home, sleeper)
         return home
 
 

@@ -78,8 +78,20 @@ def count_blind(engine: Engine) -> int:
     blind = 0
     for home_id, home in engine.homes.as_they_are():
         if home_id != GATEWAY:
-            blind += (home.seen_until if isinstance(home, Sleeper) else home.seen_until()) <= now
+            blind += _is_unseen(engine, home, now)
     return blind
+
+
+def _is_unseen(engine: Engine, home: Home | Sleeper, now: Instant) -> bool:
+    if isinstance(home, Home):
+        return home.seen_until() <= now
+    if home.blind is not None:
+        start, end = home.blind
+        if start <= engine.settled_to < end:
+            return True
+        if home.seen_until <= now:  # the stretch may have used up nothing of it
+            return engine.homes[home.plan.home_id].seen_until() <= now
+    return home.seen_until <= now
 
 
 def _view_sensor(home: Home, state: SensorState, now: Instant) -> SensorView:

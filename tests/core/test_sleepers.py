@@ -14,7 +14,7 @@ from sensor_guard.engine.plan import Condition, Form
 from sensor_guard.engine.views import count_blind
 from sensor_guard.inbox import NewPlan
 from sensor_guard.journal import JournalCorruptError, open_or_mend, suspect
-from sensor_guard.model import HOUR, CommandKind
+from sensor_guard.model import HOUR, MINUTE, CommandKind, Drained, LinkUp
 from sensor_guard.operations import Operations
 from tests.core.conftest import Box, FakeReader, at, plan
 
@@ -168,3 +168,32 @@ def test_a_state_that_is_no_json_shows_at_once(box):
     by_hand(box, f"UPDATE home_state SET state = '{state}' WHERE home_id = 'h2'")
     with pytest.raises(JournalCorruptError, match="a stored state"):
         box.on(at("3m"))
+
+
+def test_a_stretch_in_which_the_broker_was_down_is_slept_through_and_kept(box):
+    """Half an hour could not be seen: the alarm rises half an hour later, over two restarts and a checkpoint."""
+    box.on(at("31m"), blind_start=True)
+    box.step("31m", LinkUp(at("31m"), session_present=False, blind_from=at("1m")), Drained(at("31m")))
+    assert asleep(box) == list(HOMES)
+
+    box.off()
+    box.on(at("32m"))
+    assert asleep(box) == list(HOMES)
+    box.core.checkpoint_all(at("33m"))  # it is written with what it has slept through
+    assert asleep(box) == []
+    box.off()
+    box.on(at("34m"))
+    assert asleep(box) == list(HOMES)
+    for minutes in range(40, 14 * 60, 20):
+        box.says(f"{minutes}m", "h1/power_w", 3)
+
+    low = [alarm for alarm in box.journal.reader.alarms() if alarm.rule_id == "electricity_low"]
+    assert [(alarm.home_id, alarm.raised_at) for alarm in low] == [("h1", at("12h31m"))]
+    assert low[0].evidence.blind_for == 30 * MINUTE
+
+
+def test_who_is_due_within_the_stretch_is_woken(box):
+    box.on(at("62m"), blind_start=True)
+    box.step("62m", LinkUp(at("62m"), session_present=False, blind_from=at("1m")), Drained(at("62m")))
+    assert asleep(box) == []
+    assert box.alarms() == []  # its silence was ours
