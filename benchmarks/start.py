@@ -94,7 +94,7 @@ def _files(folder: Path, homes: int, sensors: int, port: int) -> Path:
     text = CONFIG.format(
         zone="Asia/Shanghai", rules=ROOT / "rules", mqtt_port=port, more=CONSOLE, health_port=free_port()
     )
-    config.write_text(text, encoding="utf-8")
+    config.write_text(text.replace("lateness: 5m", "lateness: 5s"), encoding="utf-8")
     return config
 
 
@@ -133,12 +133,14 @@ def _start(config: Path, port: int, name: str) -> Start:
             _until(process, config, lambda status: bool(status.get("drained")), started)  # it has subscribed
             publisher.run([reading], Pace.FLAT)
         read = _until(process, config, lambda status: status.get("messages", 0) > 0, started)
-        cpu = _cpu_of(process.pid)
+        cpu, resident = _cpu_of(process.pid), _rss(process.pid)
         _until(process, config, lambda status: bool(status.get("configuration")), started)
-        return Start(answered, read, cpu, _rss(process.pid))
+        if name == "first":
+            threading.Event().wait(10)  # the gap before it takes its place in every home's time
+        return Start(answered, read, cpu, resident)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
 
 
 def _until(process: subprocess.Popen[bytes], config: Path, holds, started: float) -> float:

@@ -239,4 +239,5 @@ def test_acknowledgements_of_a_batch_go_out_in_one_write_and_what_the_kernel_doe
 def test_the_name_of_paho_that_we_lean_on_is_there():
     """``mqtt.buffered: false`` is the way round, should it go."""
     assert callable(paho.Client._create_socket)
+    assert callable(paho.Client._filter_wildcard_len_check)  # without it subscribing only takes longer
     assert Properties(PacketTypes.CONNECT) is not None
