@@ -67,7 +67,7 @@ class Count:
         self.top = reading.seq
         self.offset = self.width = 0
         self.heard_at, self.observed_at = reading.received_at, reading.observed_at
-        self.holes: list[Hole] = []
+        self.holes: tuple[Hole, ...] = ()  # one for all of the many that have none
 
     def place(self, seq: int) -> int:
         """Unwrap a number: where it stands in this run."""
@@ -87,7 +87,8 @@ class Count:
         """Take a number above the top, and what it passes over."""
         first = self.top + 1
         if number > first:
-            self.holes.append(Hole(max(first, number - JUMP_LIMIT), number - 1, self.heard_at, reading.received_at))
+            hole = Hole(max(first, number - JUMP_LIMIT), number - 1, self.heard_at, reading.received_at)
+            self.holes = (*self.holes, hole)
         wrapped = number - reading.seq - self.offset
         if wrapped:
             self.offset += wrapped
@@ -105,7 +106,7 @@ class Count:
                     rest.append(Hole(hole.first, number - 1, hole.before, hole.since))
                 if number < hole.last:
                     rest.append(Hole(number + 1, hole.last, hole.before, hole.since))
-                self.holes[place : place + 1] = rest
+                self.holes = (*self.holes[:place], *rest, *self.holes[place + 1 :])
                 return True
         return False
 
@@ -113,12 +114,12 @@ class Count:
 class Track:
     """What is known of one device."""
 
-    __slots__ = ("behind", "count", "former", "last")
+    __slots__ = ("behind", "count", "former", "last_at", "last_seq")
 
     def __init__(self, reading: Reading) -> None:
         self.count = Count(reading)
         self.former: Count | None = None
-        self.last = (reading.seq, reading.received_at)
+        self.last_seq, self.last_at = reading.seq, reading.received_at
         self.behind = -1  # the last number that was there before
 
     def counts(self) -> Iterable[Count]:
@@ -128,10 +129,9 @@ class Track:
     def saw(self, reading: Reading) -> None:
         """Take a new reading."""
         seq = reading.seq
-        this = (seq, reading.received_at)
-        if this == self.last:
+        if seq == self.last_seq and reading.received_at == self.last_at:
             return  # another quantity of the same message
-        self.last = this
+        self.last_seq, self.last_at = seq, reading.received_at
         count, former = self.count, self.former
         has_time = bool(reading.flags & DEVICE_TIME)
         if former is not None:
@@ -153,7 +153,7 @@ class Track:
 
     def _reboot(self, reading: Reading) -> None:
         if self.former is not None:  # two reboots within the lateness
-            self.count.holes[:0] = self.former.holes
+            self.count.holes = (*self.former.holes, *self.count.holes)
         self.former, self.count = self.count, Count(reading)
         self.behind = -1
 
@@ -200,7 +200,8 @@ class Gaps:
         if reading.seq + count.offset == count.top + 1 and track.former is None:
             # Nearly every reading.
             count.top = reading.seq
-            count.heard_at, track.last = reading.received_at, (reading.seq, reading.received_at)
+            count.heard_at = track.last_at = reading.received_at
+            track.last_seq = reading.seq
             count.observed_at = max(count.observed_at, reading.observed_at)
             return
         track.saw(reading)
@@ -281,7 +282,7 @@ class Gaps:
             is_open = False
             for count in track.counts():
                 while count.holes and (count.holes[0].since <= limit or len(count.holes) > HOLES_LIMIT):
-                    hole = count.holes.pop(0)
+                    hole, count.holes = count.holes[0], count.holes[1:]
                     is_blind = any(a <= hole.since and hole.before <= b for a, b in self._stretches)
                     found.append(Missing(device, hole.last - hole.first + 1, is_blind))
                 is_open = is_open or bool(count.holes)
