@@ -37,6 +37,7 @@ class Counters:
     notifications: dict[str, int] = field(default_factory=dict)
     commit_ms_max: float = 0.0
     stalled: str = ""  # why the disk takes nothing now: JournalUnavailableError.reason
+    unstored: tuple[str, ...] = ()  # critical alarms that the disk has not taken and that nobody has been told of
     readings_held: bool = False  # the disk is full: readings stay with the broker
     differences: int = 0  # between what the last start made of the journal's tail and what stood there
     damaged: str = ""  # the damaged journal that was set aside at the start, "" where it was sound

@@ -100,6 +100,7 @@ Event: TypeAlias = (
 """What may be put."""
 _SMALL = (Probe, Request, Command, DeliveryReport, Fault, NewPlan, Work)
 """What is no reading, and says nothing of where the readings stand."""
+_TAKEN = (NotificationState.ACCEPTED, NotificationState.DELIVERED)
 
 
 class Inbox:
@@ -201,6 +202,15 @@ class Inbox:
                 self._bulk.clear()
                 self._bulk.extend(kept)
             return taken
+
+    def taken_texts(self) -> set[str]:
+        """Name the texts that the provider has taken, or the person has, by the reports that wait here."""
+        with self._condition:
+            return {
+                event.notification_id
+                for event in self._bulk
+                if isinstance(event, DeliveryReport) and event.state in _TAKEN
+            }
 
     def forget_drained(self) -> None:
         """Take out every word that all has been handed over: readings were left where they were since it was said."""

@@ -113,15 +113,21 @@ class Untold:
     Args:
         find: gives the ids of critical alarms that nobody has answered and whose newest texts nobody has taken.
         stalled: whether the journal refuses what should be stored.
+        unstored: gives the ids of those that the journal has not taken, and that nobody has been told of either.
         monotonic: ``Clock.monotonic``.
     """
 
     def __init__(
-        self, find: Callable[[], Sequence[str]], stalled: Callable[[], bool], *, monotonic: Callable[[], float]
+        self,
+        find: Callable[[], Sequence[str]],
+        stalled: Callable[[], bool],
+        *,
+        unstored: Callable[[], Sequence[str]] = tuple,
+        monotonic: Callable[[], float],
     ) -> None:
         self.words: tuple[str, ...] = ()
         """Alarm ids, and ``journal`` while nothing can be stored. Read by any thread."""
-        self._find, self._stalled, self._monotonic = find, stalled, monotonic
+        self._find, self._stalled, self._unstored, self._monotonic = find, stalled, unstored, monotonic
         self._seen: dict[str, float] = {}
 
     def look(self) -> None:
@@ -132,6 +138,7 @@ class Untold:
         except SensorGuardError:
             # What cannot be read may hold anything: what was untold stays so.
             found = {*self._seen, STORE}
+        found.update(self._unstored())
         if self._stalled():
             found.add(STORE)
         self._seen = {word: self._seen.get(word, now) for word in found}

@@ -106,7 +106,9 @@ def patience(timeout: Span) -> float:
 def make_untold(config: Config, counters: Counters, clock: Clock, inbox: Inbox) -> Untold:
     """Give what finds out whether a critical alarm is open that nobody has been told of."""
     source = _JournalSource(config.settings.journal.path, inbox)
-    return Untold(source.untold, lambda: bool(counters.stalled), monotonic=clock.monotonic)
+    return Untold(
+        source.untold, lambda: bool(counters.stalled), unstored=lambda: counters.unstored, monotonic=clock.monotonic
+    )
 
 
 def make_siren(config: Config, untold: Untold, clock: Clock) -> Siren:

@@ -5,10 +5,11 @@ is acknowledged or answered. Only the urgent lane may join: each arrival becomes
 the failed one and is fed when its time to be committed has come, with the time at which it arrived. What texts follow
 from it is decided on a copy (``foresight``); after ten seconds those that people's lives may hang on go out unstored,
 each until it gets through. Their ids are kept, so that the outbox learns of them with the first commit and sends none
-of them again.
+of them again. While the provider is down too they go out on the channels behind it, as stored ones do, and the alarms
+of which nobody was told are counted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,8 +20,18 @@ from sensor_guard.core import Core, ask
 from sensor_guard.errors import JournalError
 from sensor_guard.foresight import Foresight
 from sensor_guard.inbox import Event, Request
-from sensor_guard.journal import JournalUnavailableError
-from sensor_guard.model import ClockStepped, Fault, Instant, LinkLost, Notification, NotificationState, Severity
+from sensor_guard.journal import CALLS, JournalUnavailableError
+from sensor_guard.model import (
+    ClockStepped,
+    Fault,
+    Instant,
+    LinkLost,
+    Notification,
+    NotificationKind,
+    NotificationState,
+    Severity,
+)
+from sensor_guard.notify.backup import OFFER_LIMIT
 from sensor_guard.standing import Standing
 from sensor_guard.turn import Turn
 
@@ -57,6 +68,7 @@ class Stall:
             log.info("commit.recovered", seconds=round(self._clock.monotonic() - self._began, 1))
             self._began = None
             self._standing.counters.stalled = ""
+            self._standing.counters.unstored = ()  # from here on the outbox says it
 
     def settled(self, now: Instant) -> list[Event]:
         """Everything that waited is on disk; what is to be fed now that the stall is over."""
@@ -94,6 +106,7 @@ class Stall:
         if self._foresight.follow(waiting, now) and len(waiting) < JOIN_LIMIT:
             waiting.append(core.turn([], now))
         self._send(now)
+        self._tell_elsewhere(now)
 
     def _send(self, now: Instant) -> None:
         worker, core = self._standing.worker, self._core
@@ -116,6 +129,7 @@ class Stall:
                 attempts=(before or text).attempts + 1,
                 attempted_at=now,
                 channel=core.channel,
+                alarm_at=text.alarm_at or text.due_at,  # the outbox would have written it down: the newest goes first
             )
             core.unstored[text.notification_id] = taken
             worker.submit(taken)
@@ -123,6 +137,22 @@ class Stall:
             log.error("text.unstored", notification_id=text.notification_id, recipient_id=text.recipient_id)
         if sent:
             self._wake()
+
+    def _tell_elsewhere(self, now: Instant) -> None:
+        """Count who is untold; hand the calls for help that nobody took to the channels behind the first one."""
+        worker, called_back = self._standing.worker, self._foresight.called_back
+        taken = self._standing.inbox.taken_texts()
+        calls = [text for text in self._core.unstored.values() if _is_call(text)]
+        self._standing.counters.unstored = _untold(
+            [text for text in calls if text.notification_id not in called_back], taken
+        )
+        if worker is None or not worker.wants_backup(now):
+            return
+        with suppress(JournalError):  # what cannot be read now is offered with a later look
+            calls += self._core.journal.critical_unsent(OFFER_LIMIT)
+        wanted = {text.notification_id: text for text in calls if text.notification_id not in taken | called_back}
+        newest_first = sorted(wanted.values(), key=lambda text: -text.alarm_at)
+        worker.back_up(newest_first[:OFFER_LIMIT])
 
     def _waiting_on_disk(self, now: Instant) -> list[Notification]:
         """Give the texts that were stored before and cannot be leased now; none where the disk cannot be read."""
@@ -139,6 +169,25 @@ class Stall:
 
 def _cannot_wait(text: Notification) -> bool:
     return text.severity == Severity.CRITICAL or text.rule_id in _OF_THE_DISK
+
+
+def _is_call(text: Notification) -> bool:
+    return text.severity == Severity.CRITICAL and text.kind in CALLS
+
+
+def _untold(calls: Sequence[Notification], taken: Set[str]) -> tuple[str, ...]:
+    """Name the alarms whose newest calls nobody has taken, as ``Reader.untold`` does for those on disk.
+
+    calls: in the order in which they were wanted, none of them called back.
+    """
+    newest: dict[str, Instant] = {}  # alarm -> when its newest call was wanted
+    told: dict[str, Instant] = {}
+    for text in calls:
+        if text.kind != NotificationKind.UNCLOSED:  # somebody has answered that one
+            newest[text.alarm_id] = text.due_at
+            if text.notification_id in taken:
+                told[text.alarm_id] = text.due_at
+    return tuple(alarm_id for alarm_id, at in newest.items() if told.get(alarm_id) != at)
 
 
 def _is_answered(event: Event) -> bool:

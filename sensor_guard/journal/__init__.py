@@ -23,7 +23,7 @@ from sensor_guard.journal.errors import (
     JournalVersionError,
 )
 from sensor_guard.journal.mend import Mended, open_or_mend, suspect
-from sensor_guard.journal.outbox import REPORT_TABLE
+from sensor_guard.journal.outbox import CALLS, REPORT_TABLE
 from sensor_guard.journal.prune import Pruned
 from sensor_guard.journal.reader import AlarmStep, Reader, Sizes
 from sensor_guard.journal.rows import OutboxEntry
@@ -32,6 +32,7 @@ from sensor_guard.journal.tail import TailBatch
 from sensor_guard.journal.trail import TrailEntry, What
 
 __all__ = [
+    "CALLS",
     "FOLDING",
     "REPORT_TABLE",
     "AlarmStep",
