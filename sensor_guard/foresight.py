@@ -10,9 +10,21 @@ import json
 from collections.abc import Iterable, Sequence, Set
 
 from sensor_guard.core import Core
-from sensor_guard.engine import snapshot
+from sensor_guard.engine import elsewhen, snapshot
 from sensor_guard.engine.engine import Engine
-from sensor_guard.model import GATEWAY, Command, DeliveryReport, Effects, Input, Instant, Message, Notification, Reading
+from sensor_guard.model import (
+    GATEWAY,
+    ClockKnown,
+    ClockStepped,
+    Command,
+    DeliveryReport,
+    Effects,
+    Input,
+    Instant,
+    Message,
+    Notification,
+    Reading,
+)
 from sensor_guard.turn import Turn
 
 _FIRST_NUMBER = 1 << 50
@@ -27,6 +39,7 @@ class Foresight:
         self._copy: Engine | None = None
         self._next = _FIRST_NUMBER
         self._seen = 0
+        self._clock_news: list[ClockStepped | ClockKnown] = []  # since the copy was begun
         self.texts: dict[str, Notification] = {}
         self.called_back: set[str] = set()
 
@@ -45,6 +58,7 @@ class Foresight:
                 continue
             inputs = list(self._inputs_of(turn))
             self._add_homes(copy, _homes_of(inputs))
+            self._clock_news += [item for item in inputs if isinstance(item, ClockStepped | ClockKnown)]
             numbered = [(self._next + n, item) for n, item in enumerate(inputs)]
             self._next += len(inputs)
             known = set(copy.homes)
@@ -70,7 +84,14 @@ class Foresight:
         wanted = [home_id for home_id in home_ids if home_id in engine.homes and home_id not in copy.homes]
         for home_id in wanted:
             home = engine.homes[home_id]
-            copy.homes[home_id] = snapshot.load_home(copy, home.plan, _copied(snapshot.save_home(home)))
+            copied = copy.homes[home_id] = snapshot.load_home(copy, home.plan, _copied(snapshot.save_home(home)))
+            effects = Effects()
+            for item in self._clock_news:  # it comes late: the copy's other homes were told at the time
+                if isinstance(item, ClockStepped):
+                    elsewhen.shift(copied, item.offset)
+                else:
+                    elsewhen.know_clock(copied, item.known, copy.now, effects)
+            self._take(effects)
         if wanted:
             copy.schedule_all()
 

@@ -14,7 +14,6 @@ from sensor_guard.core import Core
 from sensor_guard.inbox import Event
 from sensor_guard.journal import JournalFullError, JournalUnavailableError
 from sensor_guard.model import (
-    MINUTE,
     ClockKnown,
     ClockStepped,
     Drained,
@@ -42,6 +41,10 @@ CATCH_UP_FOR = 3.0
 CATCH_UP_LIMIT = 60.0
 """Seconds in which what has waited meanwhile comes in, at least and at most, before anything is decided."""
 CLOCK_FAULT = "clock_unsynchronised"
+STEPS_LIMIT = 20
+"""Steps of the clock that are remembered for what arrived before them; of more the oldest are forgotten."""
+
+_REMEMBERED_FOR = 60.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -76,16 +79,17 @@ class Line:
         self.wakes: list[Callable[[], None]] = []
         """Called when something new is on disk: the workers that wait for it."""
         self.on_step: list[Callable[[Span], None]] = []
-        """Called after a step of the wall clock is on disk: whoever counts by the wall clock."""
+        """Called after a step of the wall clock (on disk, but for one in a stall): whoever counts by the wall clock."""
         self.room = room
         self._synchrony = synchrony
         self.notices_pauses = False
         """After a pause let what has waited come in first. Not for who lets time pass in large steps."""
         self._last_now: Instant | None = None
-        self._stepped_to: tuple[Instant, Span] | None = None  # when the clock was last set forward, and by how much
+        # When the clock was set forward, by how much, and when that was by Clock.monotonic.
+        self._steps: list[tuple[Instant, Span, float]] = []
         self._catches_up_since: float | None = None
         self._pause = pause
-        self._stall = Stall(core, standing, clock, wake=self._wake)
+        self._stall = Stall(core, standing, clock, wake=self._wake, clock_news=self._meanwhile, restamp=self._restamped)
         self._turned = turned
 
     def take(self) -> list[Event]:
@@ -95,24 +99,52 @@ class Line:
 
     def step(self, events: Sequence[Event]) -> bool:
         """Take one turn with what has arrived; False when the daemon was stopped before it was on disk."""
-        if self._synchrony is not None:
-            self._synchrony.look(self.clock.monotonic())
-        offset, now = self.clock.stepped(), self.clock.now()
+        offset, now = self._look_at_clock()
         if self.room is not None:
             events = [*events, *self._look_at_room(self.room, now)]
         news = [*self._pause_news(events, now - offset), *self._clock_news(offset, now)]
-        if news and not self._turn(self.core.turn(news, now)):
-            return False
+        if news:
+            if not self._turn(self.core.turn(news, now)):
+                return False
+            now = self.clock.now()  # the disk may have refused it for hours, and the clock may have been set again
         if offset:
-            if self.standing.worker is not None:
-                self.standing.worker.shift(offset)
-            for follow in self.on_step:
-                follow(offset)
+            self._follow(offset)
         self._last_now = now
-        if not self._turn(self.core.turn(self._restamped(events, offset, now), now)):
+        if not self._turn(self.core.turn(self._restamped(events), now)):
             return False
         self._turned()
         return True
+
+    def _look_at_clock(self) -> tuple[Span, Instant]:
+        """Say by how much the clock was set since the last look, and what time it is."""
+        real = self.clock.monotonic()
+        if self._synchrony is not None:
+            self._synchrony.look(real)
+        offset, now = self.clock.stepped(), self.clock.now()
+        self._steps = [step for step in self._steps if real - step[2] <= _REMEMBERED_FOR]
+        if offset > 0:
+            self._steps = [*self._steps, (now, offset, real)][-STEPS_LIMIT:]
+        return offset, now
+
+    def _follow(self, offset: Span) -> None:
+        """Let whoever else counts by the wall clock follow a step."""
+        if self.standing.worker is not None:
+            self.standing.worker.shift(offset)
+        for follow in self.on_step:
+            follow(offset)
+
+    def _meanwhile(self, waiting: Sequence[Turn]) -> list[Event]:
+        """Give what the engine has to know of the clock before anything that joins ``waiting`` in a stall."""
+        real = self.clock.monotonic()
+        # What arrived before a step may wait for as long as the stall lasts.
+        self._steps = [(at, by, real) for at, by, _ in self._steps]
+        offset, now = self._look_at_clock()
+        news = self._clock_news(offset, now, waiting)
+        if offset:
+            self._follow(offset)
+            if self._last_now is not None:
+                self._last_now += offset
+        return news
 
     def _look_at_room(self, room: Room, now: Instant) -> list[Event]:
         news: list[Event] = [*room.look(now)]
@@ -150,43 +182,52 @@ class Line:
         self._catches_up_since = real
         return [LinkLost(last)]
 
-    def _restamped(self, events: Sequence[Event], offset: Span, now: Instant) -> Sequence[Event]:
+    def _restamped(self, events: Sequence[Event]) -> Sequence[Event]:
         """Move the arrival of messages that came before the clock was set forward: they came now, not hours ago.
 
         Set back, they would have come in the future; the engine takes care of that for itself.
         """
-        if offset > 0:
-            self._stepped_to = (now, offset)
-        if self._stepped_to is None:
-            return events
-        at, by = self._stepped_to
-        if now - at > MINUTE:
-            self._stepped_to = None
-        return [
-            event._replace(received_at=event.received_at + by)
-            if isinstance(event, Message) and event.received_at < at - by // 2
-            else event
-            for event in events
-        ]
+        for at, by, _ in self._steps:
+            events = [
+                event._replace(received_at=event.received_at + by)
+                if isinstance(event, Message) and event.received_at < at - by // 2
+                else event
+                for event in events
+            ]
+        return events
 
-    def _clock_news(self, offset: Span, now: Instant) -> list[Event]:
-        """Give what the engine has to know of the clock, in the order in which it counts."""
+    def _clock_news(self, offset: Span, now: Instant, waiting: Sequence[Turn] = ()) -> list[Event]:
+        """Give what the engine has to know of the clock, in the order in which it counts.
+
+        waiting: turns that wait for the disk: what they say of it needs not be said again.
+        """
         news: list[Event] = []
         if offset:
             log.warning("clock.stepped", offset_ms=offset)
             news.append(ClockStepped(now - offset, offset))
         if self._synchrony is None:
             return news
+        was_known, was_wrong = self._told_of_clock(waiting)
         known = self._synchrony.is_known(now, stepped=bool(offset))
-        if known != self.core.engine.clock_known:
+        if known != was_known:
             log.warning("clock.known" if known else "clock.doubted", now=now)
             # An absence ends by elapsed time while the clock cannot be believed, so it moves with the step that led
             # there; with the step that led out again too, and then is what was said.
             news.insert(len(news) if known else 0, ClockKnown(now if known else now - offset, known))
         is_wrong = not known or self._synchrony.is_overdue(self.clock.monotonic())
-        if is_wrong != self.core.has_fault(CLOCK_FAULT):
+        if is_wrong != was_wrong:
             news.append(Fault(CLOCK_FAULT, is_wrong, now, "" if known else "rules with an hour of the day wait"))
         return news
+
+    def _told_of_clock(self, waiting: Sequence[Turn]) -> tuple[bool, bool]:
+        """Say whether the engine believes the clock and whether it knows of its fault, or will with what waits."""
+        known, is_wrong = self.core.engine.clock_known, self.core.has_fault(CLOCK_FAULT)
+        for item in (item for turn in waiting for item in turn.items):
+            if isinstance(item, ClockKnown):
+                known = item.known
+            elif isinstance(item, Fault) and item.fault_id == CLOCK_FAULT:
+                is_wrong = item.active
+        return known, is_wrong
 
     def wait(self) -> float:
         """Say for how many real seconds there is nothing to do unless something arrives."""

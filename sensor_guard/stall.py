@@ -22,7 +22,6 @@ from sensor_guard.foresight import Foresight
 from sensor_guard.inbox import Event, Request
 from sensor_guard.journal import CALLS, JournalUnavailableError
 from sensor_guard.model import (
-    ClockStepped,
     Fault,
     Instant,
     LinkLost,
@@ -46,10 +45,29 @@ log = structlog.get_logger(__name__)
 
 
 class Stall:
-    """See the module. ``wake``: called when something was handed to the worker."""
+    """See the module.
 
-    def __init__(self, core: Core, standing: Standing, clock: Clock, *, wake: Callable[[], None]) -> None:
+    Args:
+        core: journal and engine.
+        standing: the parts that may be used meanwhile.
+        clock: ditto.
+        wake: called when something was handed to the worker.
+        clock_news: given the turns that wait, gives what the engine has to know of the clock before what joins them.
+        restamp: gives what has arrived with its times as they are by the clock of now.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        standing: Standing,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        clock_news: Callable[[Sequence[Turn]], Sequence[Event]],
+        restamp: Callable[[Sequence[Event]], Sequence[Event]],
+    ) -> None:
         self._core, self._standing, self._clock, self._wake = core, standing, clock, wake
+        self._clock_news, self._restamp = clock_news, restamp
         self._began: float | None = None
         self._is_told = False
         self._foresight = Foresight(core)
@@ -86,15 +104,13 @@ class Stall:
     def meanwhile(self, waiting: list[Turn]) -> None:
         """Between two tries: let what is urgent join, answer questions, and send what must not wait any longer."""
         core, clock = self._core, self._clock
-        offset, now = clock.stepped(), clock.now()
-        if offset:
-            waiting.append(core.turn([ClockStepped(now - offset, offset)], now))
-            if self._standing.worker is not None:
-                self._standing.worker.shift(offset)
+        news, now = self._clock_news(waiting), clock.now()
+        if news:
+            waiting.append(core.turn(news, now))
         if len(waiting) < JOIN_LIMIT:
             joining = [event for event in self._standing.inbox.take_urgent() if not _is_answered(event)]
             if joining:
-                waiting.append(core.turn(joining, now))
+                waiting.append(core.turn(self._restamp(joining), now))
         assert self._began is not None
         if clock.monotonic() - self._began < UNSTORED_AFTER:
             return
