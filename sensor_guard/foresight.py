@@ -47,7 +47,7 @@ class Foresight:
         """Feed what has joined ``waiting`` since the last call, and then the time.
 
         True if time alone has caused something: then the caller lets a turn without events join, so that the engine
-        will be fed at that moment as well.
+        will be fed at that moment as well. To the copy it is no news when its turn comes.
         """
         copy = self._copy = self._copy or self._begin()
         new = waiting[self._seen :]
@@ -67,8 +67,6 @@ class Foresight:
                 self._forget_begun(copy, known)
         effects = copy.feed([], now)
         self._take(effects)
-        if effects:
-            self._seen += 1  # the turn that the caller lets join is in the copy already
         return bool(effects)
 
     def _begin(self) -> Engine:

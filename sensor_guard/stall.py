@@ -38,6 +38,9 @@ UNSTORED_AFTER = 10.0
 """Seconds without a commit after which urgent texts go out though they are not on disk."""
 JOIN_LIMIT = 1_000
 """Turns that wait; beyond it the urgent lane waits in the inbox, where the broker's receive maximum bounds it."""
+TIME_LIMIT = 10_000
+"""Turns that wait, those without events included (7 MB): moments at which time alone has caused texts. What it causes
+beyond it goes out all the same; the outbox does not know all of it afterwards, so somebody is told twice."""
 FAULT = "journal_unwritable"
 _OF_THE_DISK = (FAULT, "disk_full")
 
@@ -119,7 +122,7 @@ class Stall:
             reason = self._standing.counters.stalled
             # Until it is over nobody sees anything: what falls due meanwhile may be disproved by what waits.
             waiting.append(core.turn([LinkLost(now), Fault(FAULT, active=True, at=now, detail=reason)], now))
-        if self._foresight.follow(waiting, now) and len(waiting) < JOIN_LIMIT:
+        if self._foresight.follow(waiting, now) and len(waiting) < TIME_LIMIT:
             waiting.append(core.turn([], now))
         self._send(now)
         self._tell_elsewhere(now)

@@ -21,10 +21,10 @@ def mark_sent(db: sqlite3.Connection, trail: Trail, sent: Iterable[Notification]
         notification_id = storable(one.notification_id)
         changed = db.execute(
             "UPDATE outbox SET state = 'sending', attempts = ?, attempted_at = ?, channel = ?, code = ?, reason = '',"
-            " changed_at = ? WHERE notification_id = ? AND recipient_id = ? AND state = 'pending'",
+            " changed_at = ? WHERE notification_id = ? AND recipient_id = ? AND kind = ? AND state = 'pending'",
             (
                 one.attempts, one.attempted_at, one.channel, one.code, trail.now, notification_id,
-                storable(one.recipient_id),
+                storable(one.recipient_id), one.kind,
             ),
         ).rowcount  # fmt: skip
         if changed:
