@@ -120,6 +120,12 @@ class SensorState:
             self.fresh_until = self.silent_at
             self.observed = True
 
+    def smell(self, level: float, at: Instant) -> None:
+        """Take a smoke detector's level as it arrives, before its place in the home's time, unless a newer is known."""
+        if self.level_at is None or at >= self.level_at:
+            self.level = level
+            self.level_at = at
+
     def see(self, level: float, at: Instant) -> None:
         """Take a new level that speaks for the present; one that smoke overtook on arrival only counts as heard."""
         if self.level_at is None or at >= self.level_at:

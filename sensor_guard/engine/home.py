@@ -228,7 +228,7 @@ class Home:
             if value == 1.0:
                 signals.signal(self, state, reading, at, now, effects)
             elif quantity == _SMOKE and not flags & RETAINED:
-                state.level, state.level_at = 0.0, at
+                state.smell(0.0, at)
         if at < self.at:
             self._late(state, reading, at, now, effects)
             return

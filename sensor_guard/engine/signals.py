@@ -38,7 +38,7 @@ def signal(home: "Home", state: SensorState, reading: Reading, at: Instant, now:
     """Take a 1 of a smoke detector or a panic button, at once."""
     was_on, retained = state.level == 1.0, bool(reading.flags & RETAINED)
     if reading.quantity == Quantity.SMOKE:
-        state.level, state.level_at = 1.0, at
+        state.smell(1.0, at)
     elif retained:
         return
     if retained and was_on:

@@ -299,7 +299,6 @@ def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> l
     found: list[Due] = []
     is_open: set[str] = set()
     closed_at: dict[str, Instant] = {}
-    smoke: dict[str, float] = {}
     newest: dict[str, tuple[Instant, float]] = {}  # a detector's last word is the last that it said, not that came
     rises_at = FAR
     for at, _, what, item in [*sorted([*heard, *closings], key=lambda one: one[:2]), (end + lateness, FAR, "", None)]:
@@ -321,18 +320,18 @@ def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> l
                 rises_at = at + SMOKE_REARM if burns else FAR
             is_open.discard(str(item))
             closed_at[str(item)] = at
-            if what == "test_ends" and item == "smoke" and 1.0 in smoke.values():
+            if what == "test_ends" and item == "smoke" and any(level == 1.0 for _, level in newest.values()):
                 is_open.add("smoke")
                 found.append(Due("smoke", at, "test"))
             continue
         assert isinstance(item, Reading)
-        held_on = item.quantity == "smoke" and smoke.get(item.sensor_id) == 1.0
-        if item.quantity == "smoke":
-            smoke[item.sensor_id] = item.value
-            newest[item.sensor_id] = max(newest.get(item.sensor_id, (0, 0.0)), (item.observed_at, item.value))
+        when = min(item.observed_at, item.received_at)
+        said_at, level = newest.get(item.sensor_id, (when, 0.0))
+        held_on = item.quantity == "smoke" and level == 1.0
+        if item.quantity == "smoke" and when >= said_at:
+            newest[item.sensor_id] = when, item.value
         if item.value != 1.0 or item.quantity in is_open:
             continue
-        when = min(item.observed_at, item.received_at)
         if held_on and item.quantity in closed_at and when < closed_at[item.quantity] + SMOKE_REARM:
             continue
         is_open.add(item.quantity)
