@@ -37,6 +37,7 @@ from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
 from sensor_guard.parts import (
     Threads,
+    damage_told,
     make_heartbeat,
     make_mirror,
     make_siren,
@@ -346,7 +347,8 @@ class Daemon:
             within = RELOAD_WITHIN
             self.reloader.ask(reply)
         else:
-            item = self.operations.prepare(request, uid, self.clock.now())
+            with damage_told(self.inbox):  # a code is looked up in the file, on this thread
+                item = self.operations.prepare(request, uid, self.clock.now())
             self.inbox.put(Request(item, reply), urgent=True)
         if not done.wait(within):
             return {"error": f"not committed within {within:g} s; see `sensor-guard status` and the log"}

@@ -113,6 +113,8 @@ class Core:
         self._checkpoint_at: Instant = 0
         self.is_refused = False
         """The disk has not taken the last commit, which is tried again."""
+        self.damage: JournalCorruptError | None = None
+        """The journal is damaged: a question has found it, and what it came with is to be finished first."""
         self._is_ahead = False  # the engine was fed with something that the journal does not have (yet)
 
     # -- starting -------------------------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ class Core:
         if turn.effects is None and not turn.items:
             turn.effects = self.engine.feed([], turn.now)
         if self._is_empty(turn, room):
-            _answer_probes(turn)
+            self._answer_probes(turn)
             return
         try:
             with self.journal.batch(turn.now) as batch:
@@ -412,12 +414,33 @@ class Core:
                 if isinstance(event.event, Command):
                     turn.answers.append((event.reply, refused.get(event.event.command_id)))
                 else:
-                    turn.answers.append((event.reply, ask(event.event) if callable(event.event) else None))
-        _answer_probes(turn)
+                    turn.answers.append((event.reply, self.ask(event.event) if callable(event.event) else None))
+        self._answer_probes(turn)
         if self._texts_wait and not turn.leased:
             # The turn is on disk: a read that fails behind it must not have it committed a second time.
             with suppress(JournalUnavailableError):
                 self._texts_wait = self.journal.next_text_at() is not None
+
+    def _answer_probes(self, turn: Turn) -> None:
+        for event in turn.events:
+            if isinstance(event, Probe):
+                turn.answers.append((event.reply, self.ask(event.question) if event.question is not None else None))
+
+    def ask(self, question: Callable[[], object]) -> object:
+        """Give the answer, or the text of the refusal: whatever a question meets is the caller's, not the loop's.
+
+        But for a damaged journal: that is ``damage`` from here on, and the caller is told as well.
+        """
+        try:
+            return question()
+        except JournalCorruptError as error:
+            self.damage = error
+            return str(error)
+        except SensorGuardError as error:
+            return str(error)
+        except Exception as error:
+            log.exception("question.failed")
+            return f"internal error: {type(error).__name__}: {error}"
 
     def _watch_gaps(self, turn: Turn) -> None:
         gaps = self.gaps
@@ -512,23 +535,6 @@ class Core:
 
         batch.save_home_states(states())
         batch.delete_home_states(home_id for home_id in home_ids if home_id not in homes)
-
-
-def _answer_probes(turn: Turn) -> None:
-    for event in turn.events:
-        if isinstance(event, Probe):
-            turn.answers.append((event.reply, ask(event.question) if event.question is not None else None))
-
-
-def ask(question: Callable[[], object]) -> object:
-    """Give the answer, or the text of the refusal: whatever a question meets is the caller's, not the loop's."""
-    try:
-        return question()
-    except SensorGuardError as error:
-        return str(error)
-    except Exception as error:
-        log.exception("question.failed")
-        return f"internal error: {type(error).__name__}: {error}"
 
 
 def _dump(row: dict[str, Any]) -> str:

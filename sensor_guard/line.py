@@ -98,7 +98,11 @@ class Line:
         return inbox.take_small(wait) if self.room is not None and self.room.is_tight else inbox.take(wait)
 
     def step(self, events: Sequence[Event]) -> bool:
-        """Take one turn with what has arrived; False when the daemon was stopped before it was on disk."""
+        """Take one turn with what has arrived; False when the daemon was stopped before it was on disk.
+
+        Raises:
+            JournalCorruptError: the journal is damaged, whoever has found it.
+        """
         offset, now = self._look_at_clock()
         if self.room is not None:
             events = [*events, *self._look_at_room(self.room, now)]
@@ -259,6 +263,8 @@ class Line:
             if not self._commit(waiting):
                 return False
             self._committed(waiting.pop(0))
+            if self.core.damage is not None:
+                raise self.core.damage  # the turn is on disk and acknowledged: the file is mended from here
             if not waiting:
                 over = self._stall.settled(self.clock.now())
                 waiting = [self.core.turn(over, self.clock.now())] if over else []

@@ -5,8 +5,8 @@ say goes into the inbox.
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socketserver import BaseServer
 from typing import TextIO
@@ -17,7 +17,7 @@ from sensor_guard.clock import Clock
 from sensor_guard.config import Config, has_secret, read_secret
 from sensor_guard.config.secrets import HEARTBEAT_URL
 from sensor_guard.health import STUCK_AFTER, Counters, Heartbeats
-from sensor_guard.inbox import Inbox, Work
+from sensor_guard.inbox import Inbox, Probe, Work
 from sensor_guard.journal import AlarmStep, Journal, JournalCorruptError, Reader
 from sensor_guard.model import DAY, SECOND, Fault, Instant, NotificationState, Quarantined, Reading, Span
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics
@@ -195,25 +195,34 @@ class _JournalSource:
         self._reader: Reader | None = None
 
     def rows_after(self, cursor: int, limit: int) -> Sequence[tuple[int, Reading | AlarmStep]]:
-        try:
+        # Old rows are read here alone: the loop never meets them.
+        with damage_told(self._inbox):
             return self._open().rows_after(cursor, limit)
-        except JournalCorruptError as error:
-            found = error
-
-            def tell(_batch: object) -> None:
-                raise found
-
-            # Old rows are read here alone: the loop, which never meets them, ends for it and has the file mended.
-            self._inbox.put(Work(tell))
-            raise
 
     def untold(self) -> list[str]:
-        return self._open().untold()
+        with damage_told(self._inbox):
+            return self._open().untold()
 
     def head(self) -> int:
-        return self._open().head()
+        with damage_told(self._inbox):
+            return self._open().head()
 
     def _open(self) -> Reader:
         if self._reader is None:
             self._reader = Reader.open(self._path)
         return self._reader
+
+
+@contextmanager
+def damage_told(inbox: Inbox) -> Iterator[None]:
+    """Whoever finds the journal damaged on another thread: the loop ends for it, and has the file mended."""
+    try:
+        yield
+    except JournalCorruptError as error:
+        found = error
+
+        def tell() -> object:
+            raise found
+
+        inbox.put(Probe(lambda _answer: None, tell))
+        raise

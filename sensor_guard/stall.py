@@ -16,7 +16,7 @@ from dataclasses import replace
 import structlog
 
 from sensor_guard.clock import Clock
-from sensor_guard.core import Core, ask
+from sensor_guard.core import Core
 from sensor_guard.errors import JournalError
 from sensor_guard.foresight import Foresight
 from sensor_guard.inbox import Event, Request
@@ -111,7 +111,7 @@ class Stall:
         if news:
             waiting.append(core.turn(news, now))
         if len(waiting) < JOIN_LIMIT:
-            joining = [event for event in self._standing.inbox.take_urgent() if not _is_answered(event)]
+            joining = [event for event in self._standing.inbox.take_urgent() if not self._is_answered(event)]
             if joining:
                 waiting.append(core.turn(self._restamp(joining), now))
         assert self._began is not None
@@ -126,6 +126,13 @@ class Stall:
             waiting.append(core.turn([], now))
         self._send(now)
         self._tell_elsewhere(now)
+
+    def _is_answered(self, event: Event) -> bool:
+        """Answer a question at once: it changes nothing, and whoever asks wants to know what is wrong."""
+        if isinstance(event, Request) and callable(event.event):
+            event.reply(self._core.ask(event.event))
+            return True
+        return False
 
     def _send(self, now: Instant) -> None:
         worker, core = self._standing.worker, self._core
@@ -207,11 +214,3 @@ def _untold(calls: Sequence[Notification], taken: Set[str]) -> tuple[str, ...]:
             if text.notification_id in taken:
                 told[text.alarm_id] = text.due_at
     return tuple(alarm_id for alarm_id, at in newest.items() if told.get(alarm_id) != at)
-
-
-def _is_answered(event: Event) -> bool:
-    """Answer a question at once: it changes nothing, and whoever asks wants to know what is wrong."""
-    if isinstance(event, Request) and callable(event.event):
-        event.reply(ask(event.event))
-        return True
-    return False

@@ -13,9 +13,9 @@ from typing import NamedTuple, Self
 
 from sensor_guard.journal.backup import copy_to
 from sensor_guard.journal.check import check
-from sensor_guard.journal.codec import storable
+from sensor_guard.journal.codec import CodecError, storable
 from sensor_guard.journal.connection import connect_reader
-from sensor_guard.journal.errors import translated
+from sensor_guard.journal.errors import JournalCorruptError, translated
 from sensor_guard.journal.migrations import require_newest
 from sensor_guard.journal.numbers import last_batch, newest_seq, read_number
 from sensor_guard.journal.rows import (
@@ -116,12 +116,15 @@ class Reader:
         wanted = ["closed_at IS NULL"] * open_only + ["home_id = ?1"] * (home_id is not None)
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         sql = f"SELECT {ALARM_COLUMNS} FROM alarms {where} ORDER BY raised_at DESC, alarm_id LIMIT ?2"  # noqa: S608
-        return [read_alarm(row) for row in self._rows(sql, (home_id, limit))]
+        rows = self._rows(sql, (home_id, limit))
+        with self._readable():
+            return [read_alarm(row) for row in rows]
 
     def alarm(self, alarm_id: str) -> Alarm | None:
         """Give one alarm."""
         found = self._rows(f"SELECT {ALARM_COLUMNS} FROM alarms WHERE alarm_id = ?", (storable(alarm_id),))  # noqa: S608
-        return read_alarm(found[0]) if found else None
+        with self._readable():
+            return read_alarm(found[0]) if found else None
 
     def alarm_by_code(self, code: str) -> Alarm | None:
         """Give the alarm that a text with this code was about; of several, the one with the newest text."""
@@ -183,14 +186,13 @@ class Reader:
 
     def notifications(self, alarm_id: str) -> list[OutboxEntry]:
         """Give every text about one alarm, in the order in which they were wanted; "": the test texts."""
-        return [
-            OutboxEntry(read_notification(row), *row[-3:])
-            for row in self._rows(
-                f"SELECT {NOTIFICATION_COLUMNS}, reason, created_at, changed_at FROM outbox"  # noqa: S608
-                " WHERE alarm_id = ? ORDER BY created_at, rowid",
-                (storable(alarm_id),),
-            )
-        ]
+        rows = self._rows(
+            f"SELECT {NOTIFICATION_COLUMNS}, reason, created_at, changed_at FROM outbox"  # noqa: S608
+            " WHERE alarm_id = ? ORDER BY created_at, rowid",
+            (storable(alarm_id),),
+        )
+        with self._readable():
+            return [OutboxEntry(read_notification(row), *row[-3:]) for row in rows]
 
     # -- readings ---------------------------------------------------------------------------------------------------
 
@@ -297,6 +299,14 @@ class Reader:
     def _rows(self, sql: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
         with translated(self._path):
             return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What SQLite gives and we cannot read is damage like any other."""
+        try:
+            yield
+        except (CodecError, ValueError, TypeError) as error:
+            raise JournalCorruptError(self._path, f"a row: {error}") from error
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:

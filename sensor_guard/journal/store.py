@@ -23,7 +23,7 @@ from sensor_guard.journal.prune import Pruned, make_room, prune
 from sensor_guard.journal.quarantine import Quarantine
 from sensor_guard.journal.reader import Reader
 from sensor_guard.journal.readings import ReadingTable
-from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY, read_notification
+from sensor_guard.journal.rows import NOTIFICATION_COLUMNS, OPEN_STATES, URGENCY, Row, read_notification
 from sensor_guard.journal.tail import TailBatch, read_tail
 from sensor_guard.journal.trail import Trail
 from sensor_guard.model import Command, DeliveryReport, Instant, Notification, NotificationState, Span
@@ -281,10 +281,7 @@ class Journal:
                 " ORDER BY created_at, rowid",
                 OPEN_STATES,
             ).fetchall()
-        try:
-            return [read_notification(row) for row in rows]
-        except (ValueError, TypeError) as error:
-            raise JournalCorruptError(self.path, f"a text: {error}") from error
+        return self._texts(rows)
 
     def code_of(self, notification_id: str) -> str:
         """Give the code that a text would have, without looking at the file: for one that goes out unstored."""
@@ -313,7 +310,13 @@ class Journal:
                 " AND kind IN ('alarm', 'reminder', 'unclosed') ORDER BY alarm_at DESC, rowid LIMIT ?",
                 (limit,),
             ).fetchall()
-        return [read_notification(row) for row in rows]
+        return self._texts(rows)
+
+    def _texts(self, rows: list[Row]) -> list[Notification]:
+        try:
+            return [read_notification(row) for row in rows]
+        except (CodecError, ValueError, TypeError) as error:
+            raise JournalCorruptError(self.path, f"a text: {error}") from error
 
     def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant, str]]:
         """Give (recipient_id, attempted_at, kind) of every text that was tried since then: a person's day so far."""

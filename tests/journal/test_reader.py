@@ -6,8 +6,7 @@ from contextlib import closing
 import pytest
 
 from sensor_guard.errors import JournalError
-from sensor_guard.journal import AlarmStep, Journal, Reader
-from sensor_guard.journal.codec import CodecError
+from sensor_guard.journal import AlarmStep, Journal, JournalCorruptError, Reader
 from sensor_guard.model import MINUTE, Reading
 from tests.journal.make import T0, alarm, closed, feed, lease, raised, reading, record, rows
 
@@ -141,7 +140,7 @@ def test_a_row_that_a_person_spoilt_is_named_when_it_is_read(path):
         record(journal, raised(alarm()))
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("UPDATE alarms SET response = 'shrugged'")
-        with pytest.raises(CodecError, match=r"home1\.panic\.0.*shrugged"):
+        with pytest.raises(JournalCorruptError, match=r"home1\.panic\.0.*shrugged"):
             journal.reader.alarms()
 
 
