@@ -165,6 +165,16 @@ class Core:
             self.commit(self.turn([report], now))
         return differences
 
+    def look(self, now: Instant) -> None:
+        """Put the engine where it was, for questions alone: nothing is stored, and nothing has come of the time since.
+
+        Raises:
+            JournalCorruptError: what is stored cannot be read.
+        """
+        revive(self.journal, self.engine, now, stores=False)
+        last_now = self.journal.last_now() or now
+        self.engine.feed([(self.journal.last_seq + 1, LinkLost(min(now, last_now)))], now)
+
     def _restore_gaps(self, until: Instant, now: Instant) -> None:
         """Go on counting where the last process ended; see ``Gaps.restore``."""
         reader = self.journal.reader

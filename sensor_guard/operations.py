@@ -37,6 +37,8 @@ _COMMANDS = {
     "test_mode": CommandKind.TEST_MODE,
     "notify_test": CommandKind.NOTIFY_TEST,
 }
+ONLY_ASK = frozenset({"homes", "home", "alarms", "alarm", "status"})
+"""Verbs that write nothing: without a daemon they are answered from a journal that is opened for reading only."""
 _NEEDS_UNTIL = {CommandKind.AWAY, CommandKind.MUTE, CommandKind.TEST_MODE}
 
 

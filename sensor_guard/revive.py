@@ -21,11 +21,14 @@ from sensor_guard.model import DAY, Effects, Instant
 _UNSOUND = (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError)
 
 
-def revive(journal: Journal, engine: Engine, now: Instant, *, wake_all: bool = False) -> tuple[int, int, bool]:
+def revive(
+    journal: Journal, engine: Engine, now: Instant, *, wake_all: bool = False, stores: bool = True
+) -> tuple[int, int, bool]:
     """Restore and replay: how many differences there were, how many batches, and whether anybody had to be put back.
 
-    What is stored wins: transitions and texts that are new are stored as well, and an alarm that is open in the
-    journal is open, whatever the replay says. Where somebody was put back, every home is to be saved at once.
+    What is stored wins: transitions and texts that are new are stored as well (unless ``stores`` is off: for a look),
+    and an alarm that is open in the journal is open, whatever the replay says. Where somebody was put back, every home
+    is to be saved at once.
 
     wake_all: read the state of every home now, so that what cannot be read shows. Otherwise a home without alarms
     sleeps (``engine.homes``) until somebody asks for it, and a state that cannot be read is a JournalCorruptError then.
@@ -39,11 +42,11 @@ def revive(journal: Journal, engine: Engine, now: Instant, *, wake_all: bool = F
         for tail in journal.tail():
             effects = engine.feed(tail.inputs, tail.now)
             batches += 1
-            if effects or effects.alarms:
+            if stores and (effects or effects.alarms):
                 with journal.batch(now) as batch:
                     differences += batch.record(effects, replay_of=tail.seq)
         engine.upto.clear()
-        put_back = _put_back(journal, engine, now)
+        put_back = _put_back(journal, engine, now, stores=stores)
     except CodecError as error:
         raise JournalCorruptError(journal.path, str(error)) from error
     except _UNSOUND as error:
@@ -105,7 +108,7 @@ def _unsound(journal: Journal, error: Exception) -> JournalCorruptError:
     return JournalCorruptError(journal.path, f"a stored state: {type(error).__name__} {error}")
 
 
-def _put_back(journal: Journal, engine: Engine, now: Instant) -> int:
+def _put_back(journal: Journal, engine: Engine, now: Instant, *, stores: bool) -> int:
     """See that nobody is forgotten: every home of the configuration is there, and every open alarm, on both sides."""
     homes = engine.homes
     missing = [home.home_id for home in engine.plan.homes if home.home_id not in homes]
@@ -123,7 +126,7 @@ def _put_back(journal: Journal, engine: Engine, now: Instant) -> int:
     unwritten = {alarm_id: known[alarm_id].cases.alarms[alarm_id] for alarm_id in known.keys() - stored.keys()}
     if any(journal.reader.alarm(alarm_id) is not None for alarm_id in unwritten):
         raise ValueError(f"an alarm that was closed is open in the state of its home: {min(unwritten)}")
-    if unwritten:
+    if unwritten and stores:
         with journal.batch(now) as batch:
             batch.record(Effects(alarms=unwritten))
     if forgotten:

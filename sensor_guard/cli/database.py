@@ -9,7 +9,7 @@ from sensor_guard.cli.output import AsJson, ConfigPath, Exit, fail, load_config,
 from sensor_guard.clock import SystemClock
 from sensor_guard.config import read_secret
 from sensor_guard.errors import AlreadyRunningError, JournalError, SensorGuardError
-from sensor_guard.journal import Journal, Reader
+from sensor_guard.journal import Reader, open_sound
 from sensor_guard.sinks.client import InfluxConnection
 from sensor_guard.sinks.replay import replay
 
@@ -101,7 +101,7 @@ def prune(config: ConfigPath = None, as_json: AsJson = False) -> None:
     loaded = load_config(config, whole=True)
     settings = loaded.settings.journal
     try:
-        with Journal.open(settings.path) as journal:
+        with open_sound(settings.path) as journal:
             steps = 0
             while journal.prune(
                 SystemClock().now(), keep_readings=settings.keep_readings, keep_alarms=settings.keep_alarms

@@ -18,9 +18,17 @@ from sensor_guard.control import ANSWER_WITHIN, DaemonAbsentError, ask
 from sensor_guard.core import Core
 from sensor_guard.errors import AlreadyRunningError, JournalError, SensorGuardError
 from sensor_guard.inbox import Request
-from sensor_guard.journal import Journal
+from sensor_guard.journal import (
+    ForeignFileError,
+    Journal,
+    JournalCorruptError,
+    JournalVersionError,
+    open_sound,
+    open_to_look,
+    suspect,
+)
 from sensor_guard.model import Command, Instant, Message, Quarantined, Reading
-from sensor_guard.operations import Operations
+from sensor_guard.operations import ONLY_ASK, Operations
 
 # Any: JSON between processes.
 Json = dict[str, Any]
@@ -142,20 +150,25 @@ def request(
 
 
 def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
-    """Take the journal's lock and run the same code once."""
+    """Run the same code once: under the journal's lock, or, for a verb that only asks, without writing anything."""
     path = config.settings.journal.path
     if not path.exists():
         fail(f"{absent}; and there is no journal at {path}: the daemon has never run here.", Exit.NO_DAEMON)
+    only_asks = wanted["verb"] in ONLY_ASK
     try:
-        with _quiet_log(), Journal.open(path) as journal:
+        with _quiet_log(), _opened(path, only_asks=only_asks) as journal:
             stored = journal.last_plan()
             if stored is None:
                 fail(f"{path} is empty: the daemon has never run here.", Exit.NO_DAEMON)
             core = Core(journal, plan_from_text(stored.body), _NoMessages())
             now = max(SystemClock().now(), journal.last_now() or 0)
-            core.restore(now, settle=False, blind_start=True)  # what waits in the broker may disprove it
             operations = Operations(core, lambda: set(config.contacts.entries), lambda: _offline_status(core))
             item = operations.prepare(wanted, _uid(), now)
+            if only_asks:
+                core.look(now)
+                assert not isinstance(item, Command)
+                return item()
+            core.restore(now, settle=False, blind_start=True)  # what waits in the broker may disprove it
             answers: list[object] = []
             core_turn = core.turn([Request(item, answers.append)], now)
             core.commit(core_turn)
@@ -164,10 +177,19 @@ def _do_here(config: Config, wanted: Json, absent: DaemonAbsentError) -> Json:
     except AlreadyRunningError as error:
         fail(f"{absent}, though a daemon holds the journal: {error}", Exit.NO_DAEMON)
     except (JournalError, OSError) as error:
+        if isinstance(error, JournalCorruptError) and not isinstance(error, ForeignFileError):
+            suspect(path, str(error))  # the next start sets the file aside, whatever it sees by itself
         fail(f"{absent}; without it: {error}", Exit.NO_DAEMON)
     except SensorGuardError as error:
         return {"error": str(error)}
     return reply_of(item, answers[0])
+
+
+def _opened(path: Path, *, only_asks: bool) -> Journal:
+    if only_asks:
+        with contextlib.suppress(JournalVersionError):  # an older layout has to be brought up to date first
+            return open_to_look(path)
+    return open_sound(path)
 
 
 @contextlib.contextmanager

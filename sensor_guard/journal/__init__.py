@@ -22,7 +22,7 @@ from sensor_guard.journal.errors import (
     JournalUnavailableError,
     JournalVersionError,
 )
-from sensor_guard.journal.mend import Mended, open_or_mend, suspect
+from sensor_guard.journal.mend import Mended, open_or_mend, open_sound, open_to_look, suspect
 from sensor_guard.journal.outbox import CALLS, REPORT_TABLE
 from sensor_guard.journal.prune import Pruned
 from sensor_guard.journal.reader import AlarmStep, Reader, Sizes
@@ -60,5 +60,7 @@ __all__ = [
     "TrailEntry",
     "What",
     "open_or_mend",
+    "open_sound",
+    "open_to_look",
     "suspect",
 ]

@@ -50,9 +50,44 @@ class Mended:
 
 
 def suspect(path: Path, why: str) -> None:
-    """Leave word for the next start that the journal is damaged; at worst that start finds it by itself."""
+    """Leave word for the next start that the journal is damaged; at worst that start finds it by itself.
+
+    The first word stays; a mending that was cut short needs none.
+    """
+    if _word(path).exists() or _mended(path).exists():
+        return
     with suppress(OSError):
         _word(path).write_text(why, encoding="utf-8")
+
+
+def open_to_look(path: Path) -> Journal:
+    """Open the journal for reading only where no daemon runs.
+
+    Raises:
+        AlreadyRunningError: another process writes this journal: it knows better.
+        JournalError: and its other kinds, as ``Journal.open``.
+    """
+    WriterLock(path).release()
+    return Journal.open(path, readonly=True)
+
+
+def open_sound(path: Path) -> Journal:
+    """Open the journal to write into it where no daemon runs; a damaged one is left as it is, with word of it.
+
+    Raises:
+        AlreadyRunningError: another process writes this journal.
+        JournalCorruptError: it is damaged; the next start of the daemon mends it.
+        JournalError: and its other kinds, as ``Journal.open``.
+    """
+    lock = WriterLock(path)
+    try:
+        why = "its mending was cut short" if _mended(path).exists() else _fault(path)
+        if why:
+            suspect(path, why)
+            raise JournalCorruptError(path, why)
+    finally:
+        lock.release()
+    return Journal.open(path)
 
 
 def open_or_mend(path: Path, *, stamp: str, clock: Callable[[], float]) -> tuple[Journal, Mended | None]:

@@ -202,6 +202,6 @@ def test_damage_that_only_the_mirror_meets_ends_the_loop_too(path):
     with pytest.raises(JournalCorruptError):
         source.rows_after(0, 10)
     core = begun(path)
-    with pytest.raises(JournalCorruptError, match="malformed"):
-        core.commit(core.turn(inbox.take(0), at("3m")))
+    core.commit(core.turn(inbox.take(0), at("3m")))
+    assert "malformed" in str(core.damage)
     core.journal.close()
