@@ -25,10 +25,18 @@ from sensor_guard.config.settings import is_loopback
 from sensor_guard.control import ControlServer, Json
 from sensor_guard.core import Core
 from sensor_guard.decode import Router
-from sensor_guard.errors import ConfigError, Problem
+from sensor_guard.errors import ConfigError, Problem, StartError
 from sensor_guard.health import Counters, HealthServer, Heartbeats, tell_systemd, watch_threads
 from sensor_guard.inbox import Inbox, Request
-from sensor_guard.journal import Ballast, ForeignFileError, Journal, JournalCorruptError, Mended, suspect
+from sensor_guard.journal import (
+    Ballast,
+    ForeignFileError,
+    Journal,
+    JournalCorruptError,
+    JournalFullError,
+    Mended,
+    suspect,
+)
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
 from sensor_guard.memory import Tidy, keep_what_stands, use_one_arena
@@ -74,6 +82,8 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
     Raises:
         ConfigError: the files are wrong, and there is no last good configuration to run on.
         AlreadyRunningError: another daemon holds the journal.
+        JournalError: the journal cannot be used, or the disk takes nothing at the start.
+        StartError: another file or socket that the daemon needs cannot be made.
     """
     environment = service_environment()
     use_one_arena()
@@ -90,6 +100,12 @@ def run(path: Path, *, clock_path: Path | None = None, messages: TextIO | None =
     while True:
         try:
             return _run(loaded, clock, environment, messages, hangups)
+        except JournalFullError:
+            # The loop makes room for itself; before it turns, to come up takes some too.
+            ballast = Ballast(config.settings.journal.path)
+            if not ballast.release():
+                raise
+            log.error("disk.full", free_bytes=ballast.free())  # noqa: TRY400 - the cause is the disk, not the code
         except JournalCorruptError as error:
             if isinstance(error, ForeignFileError) or not _may_mend(mended_at, clock.monotonic()):
                 raise
@@ -123,6 +139,8 @@ def _run(
 
     Raises:
         JournalCorruptError: it was found damaged since.
+        JournalUnavailableError: the disk takes nothing, and the daemon has not come up.
+        StartError: another file or socket that it needs cannot be made.
     """
     with ExitStack() as stack:
         journal, mended = open_journal(loaded.config.settings.journal.path, clock)
@@ -133,7 +151,10 @@ def _run(
         signal.signal(signal.SIGHUP, lambda *_: daemon.reloader.ask())
         if not hangups.empty():
             daemon.reloader.ask()
-        daemon.start(stack, messages)
+        try:
+            daemon.start(stack, messages)
+        except OSError as error:
+            raise StartError(f"{error.filename or 'the daemon cannot start'}: {error.strerror or error}") from error
         keep_what_stands()
         daemon.loop()
         log.info("service.stopping")

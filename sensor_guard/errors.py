@@ -65,5 +65,9 @@ class AlreadyRunningError(JournalError):
     """A second daemon wants the same journal (exit code 75)."""
 
 
+class StartError(SensorGuardError):
+    """The daemon cannot start, and not for its journal's sake; the message names the file."""
+
+
 class CommandRefusedError(SensorGuardError):
     """A person's command cannot be carried out; the message says why and what would work."""

@@ -13,7 +13,7 @@ from sensor_guard.cli.history import history
 from sensor_guard.cli.output import ConfigPath, Exit, config_path, fail
 from sensor_guard.cli.replay import replay_files
 from sensor_guard.cli.watch import watch
-from sensor_guard.errors import AlreadyRunningError, ConfigError, JournalError
+from sensor_guard.errors import AlreadyRunningError, ConfigError, JournalError, StartError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,7 +60,7 @@ def run(
         fail(f"{error}\n{len(error.problems)} problem(s); the daemon has not started.", Exit.CONFIG)
     except AlreadyRunningError as error:
         fail(str(error), Exit.SECOND_DAEMON)
-    except JournalError as error:
+    except (JournalError, StartError) as error:
         fail(str(error), Exit.FAULTS)
     raise typer.Exit(code)
 

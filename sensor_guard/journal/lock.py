@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sensor_guard.errors import AlreadyRunningError, JournalError
@@ -33,8 +34,9 @@ class WriterLock:
                 f"{journal}: in use by process {holder or '?'}; two daemons cannot share a journal:"
                 f" end that one first, or give this one a journal.path of its own"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        with suppress(OSError):  # on a full disk: the lock is held all the same, only the text does not say by whom
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Let the next one in."""
