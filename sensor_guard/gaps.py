@@ -5,7 +5,9 @@ reading fills it; what is still a hole after the lateness is missing, for good, 
 
 reboot    The count begins anew. Known by a number that was there before, from a device whose own clock says that it is
           later, or, without a clock, by two such numbers in a row. The old count is kept beside the new one, for what
-          of it still comes late.
+          of it still comes late: what lies between the two by the device's clock goes on with the old count, or is
+          one of the first of the new. Without a clock a number that fits both counts for both: rather no word of a
+          loss around a reboot than a loss that is none.
 wrap      After 2^8, 2^16 or 2^32 comes 0. Known by a number that close behind the limit is followed by one close to 0.
 blind     What fell into a stretch that was already told as not observed is counted and not told again.
 bursts    One fault for all devices, at most every ``FOLD``; it ends when nothing was missing for ``QUIET``.
@@ -59,12 +61,20 @@ class Hole:
 
 
 class Count:
-    """One run of a device's counter, from a start to the next reboot. ``top``: the highest number, unwrapped."""
+    """One run of a device's counter, from a start to the next reboot. ``top``: the highest number, unwrapped.
 
-    __slots__ = ("heard_at", "holes", "observed_at", "offset", "top", "width")
+    ``began_at``, ``observed_at``: the device's time of its first and of its last reading; ``early``: numbers around
+    the reboot that may still come, and are not missed if they do not.
+    """
 
-    def __init__(self, reading: Reading) -> None:
-        self.top = reading.seq
+    __slots__ = ("began_at", "early", "heard_at", "holes", "observed_at", "offset", "top", "width")
+
+    def __init__(self, reading: Reading, heard: Set[int] = frozenset()) -> None:
+        self.top = max(heard, default=reading.seq)
+        self.early: frozenset[int] = (
+            frozenset(range(max(0, self.top - 2 * HOLES_LIMIT), self.top)) - heard if heard else frozenset()
+        )
+        self.began_at = reading.observed_at
         self.offset = self.width = 0
         self.heard_at, self.observed_at = reading.received_at, reading.observed_at
         self.holes: tuple[Hole, ...] = ()  # one for all of the many that have none
@@ -97,6 +107,15 @@ class Count:
         self.heard_at = reading.received_at
         self.observed_at = max(self.observed_at, reading.observed_at)
 
+    def heard(self) -> list[int]:
+        """Give the newest numbers that came, the highest last."""
+        newest = range(max(0, self.top - HOLES_LIMIT + 1), self.top + 1)
+        return [number for number in newest if number not in self.early and not self.misses(number)]
+
+    def misses(self, number: int) -> bool:
+        """Say whether a number was passed over."""
+        return any(hole.first <= number <= hole.last for hole in self.holes)
+
     def fill(self, number: int) -> bool:
         """Take a number that was passed over; False if it was not."""
         for place, hole in enumerate(self.holes):
@@ -120,7 +139,7 @@ class Track:
         self.count = Count(reading)
         self.former: Count | None = None
         self.last_seq, self.last_at = reading.seq, reading.received_at
-        self.behind = -1  # the last number that was there before
+        self.behind: tuple[int, ...] = ()  # the last numbers that were there before, since the last one that was not
 
     def counts(self) -> Iterable[Count]:
         """Give the run and the one before it."""
@@ -137,38 +156,53 @@ class Track:
         if former is not None:
             if not former.holes and reading.received_at - former.heard_at > FORMER_FOR:
                 self.former = None
-            elif self._is_of_former(former, reading, has_time=has_time):
+            elif (self._is_before if has_time else self._is_of_former)(former, reading):
                 return
         number = count.place(seq)
         if number > count.top:
             count.rise(number, reading)
-            self.behind = -1
+            self.behind = ()
         elif has_time and reading.observed_at > count.observed_at:
             self._reboot(reading)
+        elif number in count.early:
+            count.early -= {number}
         elif not count.fill(number):
-            if not has_time and self.behind >= 0 and seq == self.behind + 1:
-                self._reboot(reading)
+            if not has_time and self.behind and seq == self.behind[-1] + 1:
+                # Those that came before it, in whatever order, are of the new count too.
+                self._reboot(reading, {each for each in (*self.behind, seq) if abs(each - seq) <= HOLES_LIMIT})
             else:
-                self.behind = seq
+                self.behind = (*self.behind, seq)[-HOLES_LIMIT:]
 
-    def _reboot(self, reading: Reading) -> None:
+    def _reboot(self, reading: Reading, heard: Set[int] = frozenset()) -> None:
         if self.former is not None:  # two reboots within the lateness
             self.count.holes = (*self.former.holes, *self.count.holes)
-        self.former, self.count = self.count, Count(reading)
-        self.behind = -1
+        self.former, self.count = self.count, Count(reading, heard)
+        self.behind = ()
 
-    def _is_of_former(self, former: Count, reading: Reading, *, has_time: bool) -> bool:
-        """Put a late reading of the run before the reboot where it belongs."""
-        number = former.place(reading.seq)
-        if has_time and reading.observed_at <= former.observed_at:
-            return former.fill(number) or number <= former.top
-        if has_time or reading.seq == self.count.top + 1:
+    def _is_before(self, former: Count, reading: Reading) -> bool:
+        """Put a reading from before the new count's first one where it belongs; the device's clock says when it was."""
+        if reading.observed_at >= self.count.began_at:
             return False
-        if former.fill(number):
-            return True
-        if former.top < number <= former.top + _FIRST_WRAP:
-            # It was no reboot, only old readings that came late.
+        number = former.place(reading.seq)
+        if number > former.top:
             former.rise(number, reading)
+        elif not former.fill(number) and reading.observed_at > former.observed_at:
+            self.count.began_at = reading.observed_at  # one of the first of the new count
+        return True
+
+    def _is_of_former(self, former: Count, reading: Reading) -> bool:
+        """Put a late reading of the run before the reboot where it belongs, from a device without a clock."""
+        count, number = self.count, former.place(reading.seq)
+        is_former = former.fill(number)
+        here = count.place(reading.seq)
+        if here == count.top + 1 or count.misses(here):
+            return False
+        if is_former:
+            return True
+        if count.top < former.top < number <= former.top + _FIRST_WRAP:
+            # It was no reboot, only old readings that came late. Or it was one after all: what came since counts then.
+            former.rise(number, reading)
+            self.behind = tuple(count.heard())
             self.count, self.former = former, None
             return True
         return False

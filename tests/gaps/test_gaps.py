@@ -235,3 +235,40 @@ def test_short_latenesses_still_leave_a_minute():
         gaps.saw(Reading("h1", "meter", "power_w", 1.0, START, START, seq, DEVICE_TIME))
     assert not gaps.settle(START + LATE_AT_LEAST - 1, 0)
     assert gaps.settle(START + LATE_AT_LEAST + SECOND, 0)
+
+
+REBOOTS = st.tuples(
+    st.integers(), st.sampled_from([50, 100, 1_000]), st.integers(3, 12), st.integers(0, 1), st.integers(1, 5)
+)
+
+
+def over_a_reboot(seed, first, before, begins, reach, *, lost=()):
+    """Give (number, seq) of a device that is switched off and on, in another order; the first one comes first."""
+    seqs = [*range(first, first + before), *range(begins, begins + 40)]
+    order = [number for number in shuffled(seed, len(seqs), reach) if number and number not in lost]
+    return [(number, seqs[number]) for number in (0, *order)]
+
+
+@given(REBOOTS, st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_any_order_over_a_reboot_is_no_gap(reboot, has_time):
+    line = Line(has_time=has_time).permuted(over_a_reboot(*reboot))
+    assert not line.passes(HOUR).told
+    assert line.missing == 0
+
+
+@given(REBOOTS, st.sets(st.integers(24, 36), min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_what_is_missing_after_a_reboot_is_counted_in_any_order(reboot, lost):
+    line = Line().permuted(over_a_reboot(*reboot, lost=lost))
+    line.passes(HOUR)
+    assert line.missing == len(lost)
+
+
+@with_and_without_a_clock
+@pytest.mark.parametrize("order", [[0, 1, 4, 2, 5, 3, 6, 7], [0, 1, 5, 4, 2, 3, 6, 7], [0, 2, 5, 1, 4, 3, 7, 6]])
+def test_the_last_of_the_old_count_may_come_among_the_first_of_the_new(order, has_time):
+    seqs = [97, 98, 99, 100, *range(12)]
+    line = Line(has_time=has_time).permuted((number, seqs[number]) for number in [*order, 9, 8, 10, 11, 12, 14, 13, 15])
+    line.passes(LATENESS + MINUTE)
+    assert line.missing == 0
