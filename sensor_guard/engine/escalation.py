@@ -20,11 +20,16 @@ _TOLD = (NotificationState.ACCEPTED, NotificationState.DELIVERED, NotificationSt
 _CALLS = (NotificationKind.ALARM, NotificationKind.REMINDER, NotificationKind.UNCLOSED)
 
 
+ASKED_LIMIT = 50
+"""Texts to one person that are remembered. The oldest beyond it is taken back: a newer one asks the same."""
+
+
 class Climb:
     """How far up its ladder an alarm is.
 
     ``step``: the next step to take (beyond the last one: everybody again); ``due_at``: when; ``asked``: what was
-    written, notification id -> (recipient, kind, step); ``told``: who has a text, in order, each once.
+    written, notification id -> (recipient, kind, step), of each person the newest ``ASKED_LIMIT``; ``told``: who has a
+    text, in order, each once.
     """
 
     __slots__ = ("asked", "base_at", "count", "due_at", "remind_at", "step", "told")
@@ -113,6 +118,9 @@ class Climb:
         self.count += 1
         notification_id = f"{alarm.alarm_id}.{self.count}"
         self.asked[notification_id] = (person, kind, step)
+        for old in [nid for nid, (who, _, _) in self.asked.items() if who == person][:-ASKED_LIMIT]:
+            if self.asked.pop(old)[1] in _CALLS:
+                effects.cancelled.append(old)
         effects.notifications.append(
             Notification(
                 notification_id=notification_id,

@@ -11,6 +11,7 @@ only, it is a mistake:
 ``inputs`` alone does not tell: what people do in a world depends on its alarms. It differs without them where the
 simulators or the dice of worlds.py were changed. Those of the worlds were taken anew once, when smoke that burns on
 began to rise by itself and test mode to have a beginning; with both switched off they were the old ones to the letter.
+And once more when calls that fifty newer ones to the same person have followed began to be taken back; likewise.
 """
 
 import hashlib
