@@ -252,7 +252,7 @@ class Home:
             return
         if flags & RETAINED:
             self._retained(state, quantity, value, at, now, effects)
-        elif state.says_nothing_new(quantity, value, at):
+        elif quantity != _SMOKE and state.says_nothing_new(quantity, value, at):
             if value > 0.0 and quantity in FLOWING:
                 self._activity(state, at, effects)
             if self.is_blind and quantity != _BATTERY:
@@ -275,6 +275,8 @@ class Home:
         level = state.level
         if not was_observed or (level != before and (level is None or not state.calm_from < level < state.calm_to)):
             self._look_again(state, at, now, effects)
+        elif quantity == _SMOKE:
+            self._smoke_in_its_place(state, at, at, now, effects)
         if was_silent:
             self._silence(at, now, effects)
         # Only earlier deadlines need to be known at once; later ones are found when the cached one is reached.
@@ -302,6 +304,18 @@ class Home:
         for watch in state.watches:
             self.evaluate(watch, at, now, effects)
         state.settle()
+
+    def _smoke_in_its_place(
+        self, state: SensorState, said_at: Instant, at: Instant, now: Instant, effects: Effects
+    ) -> None:
+        """Smoke's level was taken on arrival; a rule that asks for more than its signal looks at it now, in its turn.
+
+        said_at: when the detector said it: if it has said something since, that word's turn comes.
+        """
+        if said_at == state.level_at:
+            for watch in state.watches:
+                if not watch.is_signal:
+                    self.evaluate(watch, at, now, effects)
 
     def _silence(self, at: Instant, now: Instant, effects: Effects) -> None:
         for watch in self.watches:
@@ -365,6 +379,8 @@ class Home:
             return
         self._take_back(state, quantity, value, at)
         if state.heard_at is not None and at <= state.heard_at:
+            if quantity == _SMOKE:
+                self._smoke_in_its_place(state, at, self.at, now, effects)
             return
         was_silent = state.is_silent
         state.heard_at = at

@@ -11,7 +11,8 @@ only, it is a mistake:
 ``inputs`` alone does not tell: what people do in a world depends on its alarms. It differs without them where the
 simulators or the dice of worlds.py were changed. Those of the worlds were taken anew once, when smoke that burns on
 began to rise by itself and test mode to have a beginning; with both switched off they were the old ones to the letter.
-And once more when calls that fifty newer ones to the same person have followed began to be taken back; likewise.
+And once more when calls that fifty newer ones to the same person have followed began to be taken back; likewise. And
+when smoke that lasts began to raise a rule of one's own: without ``slow_smoke`` they were the old ones to the letter.
 """
 
 import hashlib
