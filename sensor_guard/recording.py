@@ -48,11 +48,11 @@ class Tally:
     problems: list[Problem] = field(default_factory=list)
     bytes_read: Callable[[], int] = lambda: 0
 
-    def reject(self, file: Path, line: int, where: str, why: str) -> None:
+    def reject(self, file: Path, line: int, where: str, why: str, column: int = 1) -> None:
         """Count a bad row, and keep it if it is among the first."""
         self.bad_count += 1
         if len(self.problems) < KEEP_PROBLEMS:
-            self.problems.append(Problem(str(file), line, 1, where, why))
+            self.problems.append(Problem(str(file), line, column, where, why))
 
 
 def read_recording(
@@ -157,9 +157,14 @@ def _csv(path: Path, header: int, first: str, text: TextIO, tally: Tally) -> Ite
         if len(row) < width:
             tally.reject(path, line, "", f"has {len(row)} columns, not {len(names)}")
             continue
-        reading = _reading(path, line, [row[place].strip() for place in places], tally)
-        if reading is not None:
-            yield reading
+        try:
+            reading = _parsed([row[place].strip() for place in places])
+        except _BadRowError as error:
+            place = places[COLUMNS.index(error.where)]
+            tally.reject(path, line, error.where, str(error), _column_of_cell(content, place))
+            continue
+        tally.rows += 1
+        yield reading
 
 
 def _cells(content: str) -> list[str]:
@@ -167,6 +172,24 @@ def _cells(content: str) -> list[str]:
     if '"' not in content:
         return content.rstrip("\r\n").split(",")
     return next(csv.reader([content]))
+
+
+def _column_of_cell(content: str, place: int) -> int:
+    """Say in which column of its line the cell with this place begins, counted from 1."""
+    is_quoted, cell = False, 0
+    for column, character in enumerate(content, start=1):
+        if cell == place:
+            return column
+        if character == '"':
+            is_quoted = not is_quoted
+        elif character == "," and not is_quoted:
+            cell += 1
+    return len(content.rstrip("\r\n")) + 1  # an empty cell at the end of the file
+
+
+def _column_of_key(content: str, name: str) -> int:
+    """Say in which column of its line a key of a JSON object stands, 1 where it is not found."""
+    return max(0, content.find(f'"{name}"')) + 1
 
 
 def _json_lines(
@@ -197,6 +220,10 @@ def _json_row(
 ) -> list[Reading]:
     try:
         row = json.loads(content)
+    except json.JSONDecodeError as error:
+        column = min(error.pos, len(content.rstrip())) + 1
+        tally.reject(path, line, "", f"is not JSON ({error.msg})", column)
+        return []
     except (ValueError, RecursionError) as error:
         tally.reject(path, line, "", f"is not JSON ({error})")
         return []
@@ -205,28 +232,27 @@ def _json_row(
         return []
     missing = [name for name in COLUMNS if name not in row]
     if missing and "topic" in row:
-        return _capture_row(path, line, row, latest, tally, decode)
+        try:
+            return _capture_row(path, line, row, latest, tally, decode)
+        except _BadRowError as error:
+            tally.reject(path, line, error.where, str(error), _column_of_key(content, error.where))
+            return []
     if missing:
         tally.reject(path, line, missing[0], f"is not there; a row has {', '.join(COLUMNS)}")
         return []
-    reading = _reading(path, line, [row[name] for name in COLUMNS], tally)
-    return [] if reading is None else [reading]
+    try:
+        reading = _parsed([row[name] for name in COLUMNS])
+    except _BadRowError as error:
+        tally.reject(path, line, error.where, str(error), _column_of_key(content, error.where))
+        return []
+    tally.rows += 1
+    return [reading]
 
 
 class _BadRowError(Exception):
     def __init__(self, where: str, why: str) -> None:
         super().__init__(why)
         self.where = where
-
-
-def _reading(path: Path, line: int, cells: list[Any], tally: Tally) -> Reading | None:
-    try:
-        reading = _parsed(cells)
-    except _BadRowError as error:
-        tally.reject(path, line, error.where, str(error))
-        return None
-    tally.rows += 1
-    return reading
 
 
 def _parsed(cells: list[Any]) -> Reading:
@@ -273,12 +299,8 @@ def _capture_row(
         raise RecordingError(f"{path}:{line}: is a capture of MQTT messages; it cannot be read here")
     payload = row.get("payload", "")
     body = payload if isinstance(payload, str) else json.dumps(payload)
-    try:
-        at = _instant("tst", row.get("tst", ""))
-        qos, packet_id = (_whole(row, name) for name in ("qos", "mid"))
-    except _BadRowError as error:
-        tally.reject(path, line, error.where, str(error))
-        return []
+    at = _instant("tst", row.get("tst", ""))
+    qos, packet_id = (_whole(row, name) for name in ("qos", "mid"))
     message = Message(
         topic=str(row["topic"]),
         payload=body.encode("utf-8", errors="replace"),

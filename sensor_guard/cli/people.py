@@ -47,14 +47,21 @@ def close(
     alarm: Alarm,
     by: By,
     outcome: Annotated[
-        AlarmOutcome, typer.Option("--outcome", help="How it ended: somebody has looked or spoken to the resident.")
+        str,
+        typer.Option(
+            "--outcome",
+            metavar=f"[{'|'.join(AlarmOutcome)}]",
+            help="How it ended: somebody has looked or spoken to the resident.",
+        ),
     ],
     note: str = "",
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Close an alarm with its outcome. Only this ends it."""
-    answer = request(load_config(config), "close", target=alarm, by=by, outcome=str(outcome), note=note)
+    if outcome not in set(AlarmOutcome):
+        fail(f"--outcome is one of {', '.join(AlarmOutcome)}; not {outcome!r}", Exit.USAGE)
+    answer = request(load_config(config), "close", target=alarm, by=by, outcome=outcome, note=note)
     _tell(answer, f"{alarm}: closed by {by}: {outcome}.", as_json)
 
 

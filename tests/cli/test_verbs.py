@@ -197,8 +197,28 @@ def test_without_a_daemon_no_verb_looks_as_if_somebody_watched(guard, pressed):
         first, second = said.err.splitlines()
         assert (said.code, first) == (0, NOBODY_WATCHES)
         assert "texts wait until the daemon runs" in second
+    others = (
+        ("away", "h1", "--until", "3d"),
+        ("back", "h1"),
+        ("mute", "battery_low", "--until", "3d", "--reason", "x"),
+        ("unmute", "battery_low"),
+        ("sensor", "test-mode", "h1"),
+    )
+    for words in others:
+        assert guard(*words)[0::2] == (0, f"{NOBODY_WATCHES}\n")
+    said = guard("notify", "test", "wang")
+    assert said.err.splitlines()[0] == NOBODY_WATCHES
+    assert "texts wait until the daemon runs" in said.err
     said = guard("status")  # it says so itself, once, in its answer
     assert (NOBODY_WATCHES in said.out, said.err) == (True, "")
+
+
+def test_an_outcome_that_there_is_not_is_told_with_those_that_there_are(guard, pressed):
+    said = guard("close", pressed, "--by", "wang", "--outcome", "okay")
+
+    outcomes = "helped, fine, away, false_alarm, sensor_fault, repaired, test"
+    assert (said.code, said.err) == (2, f"--outcome is one of {outcomes}; not 'okay'\n")
+    assert "helped|fine|" in guard("close", "--help").out
 
 
 @pytest.mark.parametrize("verb", [("alarms",), ("status",), ("homes",), ("ack", "x.y.z", "--by", "wang")])

@@ -118,16 +118,16 @@ def test_the_form_makes_no_difference(replay, name, content):
         ("1970-01-01T00:00:00Z,h1,s1,power_w,900", "2:1: at: '1970-01-01T00:00:00Z' is no time of a recording"),
         ("9999-12-31T23:59:59Z,h1,s1,power_w,900", "2:1: at: '9999-12-31T23:59:59Z' is no time of a recording"),
         ("0001-01-01T00:00:00+14:00,h1,s1,power_w,900", "2:1: at: '0001-01-01T00:00:00+14:00' is no time"),
-        (row("1h5m", "watts", 900), "2:1: quantity: 'watts' is none of power_w"),
-        (row("1h5m", "power_w", "much"), "2:1: value: 'much' is not a number"),
-        (row("1h5m", "power_w", ""), "2:1: value: '' is not a number"),
-        (row("1h5m", "power_w", "nan"), "2:1: value: 'nan' is outside"),
-        (row("1h5m", "power_w", "inf"), "2:1: value: 'inf' is outside"),
-        (row("1h5m", "power_w", 1e9), "2:1: value: '1000000000.0' is outside"),
-        (row("1h5m", "smoke", 0.5), "2:1: value: '0.5' is neither 0 nor 1"),
-        (row("1h5m", "power_w", 900, home="h 1"), "2:1: home_id: 'h 1' is no id"),
-        (row("1h5m", "power_w", 900, sensor=""), "2:1: sensor_id: '' is no id"),
-        (row("1h5m", "power_w", 900, home="gateway"), "2:1: home_id: gateway is the box itself"),
+        (row("1h5m", "watts", 900), "2:28: quantity: 'watts' is none of power_w"),
+        (row("1h5m", "power_w", "much"), "2:36: value: 'much' is not a number"),
+        (row("1h5m", "power_w", ""), "2:36: value: '' is not a number"),
+        (row("1h5m", "power_w", "nan"), "2:36: value: 'nan' is outside"),
+        (row("1h5m", "power_w", "inf"), "2:36: value: 'inf' is outside"),
+        (row("1h5m", "power_w", 1e9), "2:36: value: '1000000000.0' is outside"),
+        (row("1h5m", "smoke", 0.5), "2:34: value: '0.5' is neither 0 nor 1"),
+        (row("1h5m", "power_w", 900, home="h 1"), "2:22: home_id: 'h 1' is no id"),
+        (row("1h5m", "power_w", 900, sensor=""), "2:25: sensor_id: '' is no id"),
+        (row("1h5m", "power_w", 900, home="gateway"), "2:22: home_id: gateway is the box itself"),
         ("2026-03-01T01:05:00Z,h1,s1,power_w", "2:1: has 4 columns, not 5"),
         ('2026-03-01T01:05:00Z,h1,"s1,power_w,900', "2:1: has 3 columns, not 5"),
         ("\0\0\0", "2:1: has 1 columns, not 5"),
@@ -144,19 +144,19 @@ def test_a_bad_row_is_told_with_its_line_and_the_others_are_judged(replay, bad, 
 @pytest.mark.parametrize(
     ("bad", "word"),
     [
-        ("{", "2:1: is not JSON"),
+        ("{", "2:2: is not JSON"),
         ("[1]", "2:1: is not a JSON object"),
         ('{"at": "2026-03-01T01:05:00Z", "home_id": "h1"}', "2:1: sensor_id: is not there"),
         ("[" * 100_000, "2:1: is not JSON"),
         ('{"x": ' * 100_000, "2:1: is not JSON"),
-        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "true"), "2:1: value: 'True' is not a number"),
-        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "null"), "2:1: value: 'None' is not a number"),
-        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "1" * 4000), "2:1: value:"),
-        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "NaN"), "2:1: value: nan is outside"),
-        (json_text(row("1h5m", "power_w", 900)).replace('"power_w"', "[]"), "2:1: quantity: [] is none of"),
-        ('{"topic": "a/b", "tst": "now", "payload": "1"}', "2:1: tst: 'now' is not a time"),
+        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "true"), "2:91: value: 'True' is not a number"),
+        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "null"), "2:91: value: 'None' is not a number"),
+        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "1" * 4000), "2:91: value:"),
+        (json_text(row("1h5m", "power_w", 900)).replace('"900"', "NaN"), "2:91: value: nan is outside"),
+        (json_text(row("1h5m", "power_w", 900)).replace('"power_w"', "[]"), "2:68: quantity: [] is none of"),
+        ('{"topic": "a/b", "tst": "now", "payload": "1"}', "2:18: tst: 'now' is not a time"),
         ('{"topic": "a/b", "payload": "1"}', "2:1: tst: '' is not a time"),
-        ('{"topic": 5, "tst": "2026-03-01T01:05:00Z", "qos": "x"}', "2:1: qos: 'x' is not a whole number"),
+        ('{"topic": 5, "tst": "2026-03-01T01:05:00Z", "qos": "x"}', "2:45: qos: 'x' is not a whole number"),
         ('{"topic": "a/b", "tst": "2026-03-01T01:05:00Z", "payload": null}', "give the homes with --config"),
         ('{"topic": "guard/s/h1/x", "tst": "2026-03-01T01:05:00Z", "payload": "{"}', "bad_json"),
         ('{"topic": "guard/s/gateway/x", "tst": "2026-03-01T01:05:00Z", "payload": {"smoke": 1}}', "gateway"),
@@ -168,8 +168,15 @@ def test_a_bad_json_line_is_told_with_its_line_and_the_others_are_judged(replay,
     told = replay("\n".join([first, bad.strip(), *others]), name="r.jsonl")
 
     assert (told.code, told.raised) == (1, LOW_TOLD)
-    assert "passed over: r.jsonl:2:1: " in told.err
+    assert "passed over: r.jsonl:2:" in told.err
     assert word in told.err
+
+
+def test_the_column_is_that_of_the_cell_quotes_and_all(replay):
+    told = replay(['2026-03-01T01:05:00Z,"h,1",s1,power_w,900', '"2026-03-01T01:05:00Z",h1,s1,power_w,', *LOW])
+
+    assert "r.csv:2:22: home_id: 'h,1' is no id" in told.err
+    assert "r.csv:3:38: value: '' is not a number" in told.err
 
 
 def test_many_bad_rows_are_counted(replay):
