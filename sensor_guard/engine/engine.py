@@ -185,14 +185,21 @@ class Engine:
         return max(self.frozen_at, home.max_observed - self.plan.lateness)
 
     def _settle(self, effects: Effects) -> None:
-        """Decide what is due, home by home, then let the ladders climb."""
+        """Decide what is due, home by home, then let the ladders climb.
+
+        Homes in the order of their ids: that of the heaps is of lower bounds, which are others after a restart.
+        """
         limit = self.now - self.plan.lateness if self.drained else self.frozen_at
         heap = self._event_heap
         while heap and heap[0][0] <= limit:
-            wake, home_id = heappop(heap)
-            home = self.homes.get(home_id)
-            if home is not None and home.event_due == wake:
-                home.event_due = FAR
+            due_homes = {}
+            while heap and heap[0][0] <= limit:
+                wake, home_id = heappop(heap)
+                home = self.homes.get(home_id)
+                if home is not None and home.event_due == wake:
+                    home.event_due = FAR
+                    due_homes[home_id] = home
+            for home_id, home in sorted(due_homes.items()):
                 home.advance(self._event_time(home), self.now, effects)
                 self._touched(home_id, home)
         self.settled_to = max(self.settled_to, limit)
@@ -202,10 +209,14 @@ class Engine:
             self._touched(GATEWAY, gateway)
         ladders = self._ladder_heap
         while ladders and ladders[0][0] <= self.now:
-            due, home_id = heappop(ladders)
-            home = self.homes.get(home_id)
-            if home is not None and home.ladder_due == due:
-                home.ladder_due = FAR
+            due_homes = {}
+            while ladders and ladders[0][0] <= self.now:
+                due, home_id = heappop(ladders)
+                home = self.homes.get(home_id)
+                if home is not None and home.ladder_due == due:
+                    home.ladder_due = FAR
+                    due_homes[home_id] = home
+            for home_id, home in sorted(due_homes.items()):
                 home.cases.advance(self.now, effects)
                 self._touched(home_id, home)
 
