@@ -1,11 +1,13 @@
 """SMS by Twilio, with its official client: one request a call, and every failure of it said as a ``NotifyError``.
 
-The client is imported at the first use. What Twilio does not have is an idempotency key: a text whose reply was lost is
-found again by its code in the list of texts to that number (``find``), before anybody thinks of sending it again.
+The client is imported when the channel is opened (``open_twilio``), so that the first call for help does not wait for
+it. What Twilio does not have is an idempotency key: a text whose reply was lost is found again by its code in the list
+of texts to that number (``find``), before anybody thinks of sending it again.
 """
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensor_guard.config.settings import NotifiersSettings, TwilioSettings
@@ -162,6 +164,11 @@ class TwilioNotifier:
 def open_twilio(settings: NotifiersSettings, read_token: Callable[[], str]) -> Notifier:
     """Make the channel that config.yaml describes; nothing is connected before the first text."""
     assert settings.twilio is not None
+    # All that a text needs, which is a hundred files; a client that is broken is told of when it is used.
+    with suppress(ImportError):
+        import twilio.rest.api  # type: ignore[import-untyped] # noqa: F401, PLC0415 - see above
+
+        import sensor_guard.notify.twilio_http  # noqa: F401, PLC0415 - likewise
     return TwilioNotifier(settings.twilio, read_token)
 
 

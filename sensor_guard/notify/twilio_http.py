@@ -1,6 +1,6 @@
 """What lies between Twilio's client and the network: time-outs, and what a broken connection or an odd answer means.
 
-Imported with the client, at its first use.
+Imported with the client, when the channel is opened.
 """
 
 import json

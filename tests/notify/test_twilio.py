@@ -3,6 +3,7 @@
 import shutil
 import ssl
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -60,6 +61,27 @@ def test_a_text_is_posted_with_number_sender_body_and_validity(twilio):
         "Body": BODY,
         "ValidityPeriod": "600",
     }
+
+
+def test_the_first_text_waits_for_no_import(twilio):
+    """A hundred files: a tenth of a second here, seconds on a cheap box, and the first text may be a call for help."""
+    script = f"""
+import sys
+from types import SimpleNamespace
+from sensor_guard.config.settings import NotifiersSettings
+from sensor_guard.notify import NOTIFIERS
+written = {{"account_sid": {ACCOUNT_SID!r}, "from": {SENDER!r}, "base_url": {twilio.url!r}}}
+settings = NotifiersSettings.model_validate({{"order": ["twilio"], "twilio": written}})
+assert "twilio" not in sys.modules
+channel = NOTIFIERS["twilio"](settings, lambda: {AUTH_TOKEN!r})
+before = set(sys.modules)
+channel.send(None, SimpleNamespace(phone={PERSON.phone!r}), "help")
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+    assert len(twilio.posts()) == 1
 
 
 def test_a_messaging_service_takes_the_place_of_the_number(twilio):
