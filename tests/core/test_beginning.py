@@ -109,6 +109,7 @@ def run(tmp_path, monkeypatch):
     config = SimpleNamespace(settings=SimpleNamespace(log=None, runtime=SimpleNamespace(directory=tmp_path)))
     monkeypatch.setattr(app, "load_for_service", lambda _path: SimpleNamespace(config=config))
     monkeypatch.setattr(app.gc, "disable", lambda: None)  # nobody would switch it on again
+    monkeypatch.setattr(app.sys, "setswitchinterval", lambda _seconds: None)
     monkeypatch.setattr(app, "configure_log", lambda _settings: None)
 
     def go(*ends):
@@ -120,6 +121,14 @@ def run(tmp_path, monkeypatch):
             return error, runs.ends
 
     return go
+
+
+def test_no_thread_waits_long_for_another_one_that_runs(run, monkeypatch):
+    told = []
+    monkeypatch.setattr(app.sys, "setswitchinterval", told.append)
+    assert run(0) == (0, [])
+    assert told == [app.SWITCH_AFTER]
+    assert app.SWITCH_AFTER <= 0.001  # Python's own are 5 ms
 
 
 def test_a_journal_found_damaged_is_mended_at_once_and_only_once_an_hour(run, tmp_path):
@@ -152,6 +161,7 @@ def test_a_journal_that_is_mended_after_a_reload_goes_on_with_what_is_in_force_n
     monkeypatch.setattr(app, "_run", run)
     monkeypatch.setattr(app, "_may_mend", lambda _last, _now: True)
     monkeypatch.setattr(app.gc, "disable", lambda: None)
+    monkeypatch.setattr(app.sys, "setswitchinterval", lambda _seconds: None)
     monkeypatch.setattr(app, "configure_log", lambda _settings: None)
 
     assert app.run(tmp_path / "config.yaml") == 0
