@@ -225,18 +225,20 @@ class Gaps:
 
     def saw(self, reading: Reading) -> None:
         """Take a reading that is new on disk. seq: 0 or more."""
-        device = (reading.home_id, reading.sensor_id)
+        home_id, sensor_id, _, _, observed_at, received_at, seq, _ = reading
+        device = (home_id, sensor_id)
         track = self._tracks.get(device)
         if track is None:
             self._tracks[device] = Track(reading)
             return
         count = track.count
-        if reading.seq + count.offset == count.top + 1 and track.former is None:
+        if seq + count.offset == count.top + 1 and track.former is None:
             # Nearly every reading.
-            count.top = reading.seq
-            count.heard_at = track.last_at = reading.received_at
-            track.last_seq = reading.seq
-            count.observed_at = max(count.observed_at, reading.observed_at)
+            count.top += 1
+            count.heard_at = track.last_at = received_at
+            track.last_seq = seq
+            if observed_at > count.observed_at:  # noqa: PLR1730 - cheaper than max()
+                count.observed_at = observed_at
             return
         track.saw(reading)
         if any(each.holes for each in track.counts()):

@@ -107,6 +107,13 @@ def test_old_readings_without_a_time_that_come_too_late_make_no_new_gap():
     assert line.missing == 3
 
 
+@with_and_without_a_clock
+def test_the_second_wrap_is_one_like_the_first(has_time):
+    line = Line(has_time=has_time).hears(*range(250, 256), *range(253))
+    line.hears(254, 255, 1, 2, 3).passes(LATENESS)
+    assert line.missing == 2
+
+
 @pytest.mark.parametrize("width", [1 << 8, 1 << 16, 1 << 32])
 @with_and_without_a_clock
 def test_a_counter_that_wraps_is_no_gap_and_what_is_missing_around_it_is(width, has_time):
