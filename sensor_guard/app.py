@@ -238,7 +238,7 @@ class Daemon:
             self.inbox.put(fault)
         threads = Threads(stack, self.stopping, self.clock, standing.beats)
         standing.worker = make_worker(config, journal, self.inbox, self.clock.now())
-        self.line.wakes.append(threads.loop("sms", standing.worker.step, limit=self._sms_limit()))
+        self.line.tellers.append(threads.loop("sms", standing.worker.step, limit=self._sms_limit()))
         standing.mirror = make_mirror(config, journal, self.inbox, self.clock.now())
         if standing.mirror is not None:
             influx = config.settings.sinks.influxdb
@@ -295,7 +295,7 @@ class Daemon:
         standing = self.standing
         standing.untold = make_untold(self.config, standing.counters, self.clock, self.inbox)
         siren = make_siren(self.config, standing.untold, self.clock)
-        self.line.wakes.append(threads.loop("siren", siren.step, limit=None))
+        self.line.tellers.append(threads.loop("siren", siren.step, limit=None))
         standing.heartbeat = make_heartbeat(self.config, standing.outward, self.clock)
         if standing.heartbeat is not None:
             threads.loop("heartbeat", standing.heartbeat.step, limit=None)
@@ -338,6 +338,7 @@ class Daemon:
         """Take secrets and connections anew: whoever reloads may have put a new token beside the files."""
         if self.standing.worker is not None:
             self.standing.worker.resume()
+            self.line.wake_tellers()
         if self.standing.mirror is not None:
             self.standing.mirror.resume()
 

@@ -248,24 +248,33 @@ class Core:
     def turn(self, events: Sequence[Event], now: Instant) -> Turn:
         """Decode what has arrived. Nothing is stored or decided yet."""
         turn = Turn(events, now)
+        route, items, readings_of = self._reader.route, turn.items, turn.readings_of
         for event in events:
-            item = event.event if isinstance(event, Request) else event
-            if isinstance(item, Message):
-                read = self._reader.route(item)
+            if isinstance(event, Message):
+                read = route(event)
                 if isinstance(read, Quarantined):
-                    turn.quarantined.append(read)
-                    count(self.counters.quarantined, read.reason)
-                    self._warn_of(read)
-                    continue
-                turn.readings_of[len(turn.items)] = read
-                turn.items.append(item)
-            elif isinstance(item, NewPlan):
+                    self._put_aside(read, turn)
+                else:
+                    readings_of[len(items)] = read
+                    items.append(event)
+                continue
+            turn.rest.append(event)
+            item = event.event if isinstance(event, Request) else event
+            if isinstance(item, NewPlan):
                 turn.plan, self._coming = item, item.written
-                turn.items.append(PlanChanged(item.written.plan_hash, now))
-            elif not isinstance(item, (Work, Probe)) and not callable(item):
-                turn.items.append(item)
-        turn.items.extend(self.gaps.settle(now, self._written.plan.lateness))
+                item = PlanChanged(item.written.plan_hash, now)
+            if not isinstance(item, (Work, Probe)) and not callable(item):
+                items.append(item)
+                turn.words.append(item)
+        for fault in self.gaps.settle(now, self._written.plan.lateness):
+            items.append(fault)
+            turn.words.append(fault)
         return turn
+
+    def _put_aside(self, message: Quarantined, turn: Turn) -> None:
+        turn.quarantined.append(message)
+        count(self.counters.quarantined, message.reason)
+        self._warn_of(message)
 
     def _warn_of(self, message: Quarantined) -> None:
         """Say once an hour and topic that something cannot be read: it may be a cry on a topic that nobody listed."""
@@ -312,7 +321,7 @@ class Core:
         effects = turn.effects
         if effects is None or effects or effects.alarms or (room > 0 and self._texts_wait):
             return False
-        if any(not isinstance(event, Probe) for event in turn.events):
+        if len(turn.rest) < len(turn.events) or any(not isinstance(event, Probe) for event in turn.rest):
             return False
         return self._checkpoint_left is None and not self._checkpoint_is_due(turn.now)
 
@@ -328,7 +337,7 @@ class Core:
         turn.marked = batch.mark_sent(self.unstored.values())
         batch.record(turn.effects)
         turn.marked += batch.mark_sent(self.unstored.values())
-        for event in turn.events:
+        for event in turn.rest:
             if isinstance(event, Work):
                 event.apply(batch)
         self._texts_wait = self._texts_wait or bool(turn.effects.notifications)
@@ -337,7 +346,7 @@ class Core:
                 turn.now, room, channel=self.channel, folding=self._folding, critical_only=critical_only
             )
         self._inputs_since += len(numbered)
-        if any(isinstance(item, ClockStepped) for item in turn.items):
+        if any(isinstance(item, ClockStepped) for item in turn.words):
             # Rows from before the step and rows from after it do not mix.
             self.save_all(batch, only=set(self.engine.homes) | self.engine.dirty)
         elif turn.plan is not None:
@@ -376,8 +385,11 @@ class Core:
 
     def _is_copy(self, batch: Batch, message: Message, readings: list[Reading]) -> bool:
         # Readings with the device's own time are known by it; the others only by the packet that brought them.
-        if message.qos == 0 or any(reading.flags & DEVICE_TIME for reading in readings):
+        if message.qos == 0:
             return False
+        for reading in readings:  # no any(): it makes a generator for each message
+            if reading.flags & DEVICE_TIME:
+                return False
         lane = "urgent" if message.urgent else "bulk"
         return batch.seen_packet(lane, message.packet_id, message.payload, duplicate=message.duplicate)
 
@@ -388,8 +400,8 @@ class Core:
         for notification_id in turn.marked:
             self.unstored.pop(notification_id, None)
         counters.batches += 1
-        counters.messages += len(turn.messages())
-        counters.readings += sum(len(readings) for readings in turn.readings_of.values())
+        counters.messages += len(turn.events) - len(turn.rest)
+        counters.readings += sum(map(len, turn.readings_of.values()))
         for transition in effects.transitions:
             _, rule_id, _ = transition.alarm_id.split(".")
             if transition.reason == "raised":
@@ -401,7 +413,7 @@ class Core:
                 at=transition.at,
                 actor_id=transition.actor_id,
             )
-        for item in turn.items:
+        for item in turn.words:
             if isinstance(item, DeliveryReport):
                 count(counters.notifications, item.state)
             elif isinstance(item, Command):
@@ -419,7 +431,7 @@ class Core:
             )
             turn.plan.taken()
         refused = dict(effects.refused)
-        for event in turn.events:
+        for event in turn.rest:
             if isinstance(event, Request):
                 if isinstance(event.event, Command):
                     turn.answers.append((event.reply, refused.get(event.event.command_id)))
@@ -432,7 +444,7 @@ class Core:
                 self._texts_wait = self.journal.next_text_at() is not None
 
     def _answer_probes(self, turn: Turn) -> None:
-        for event in turn.events:
+        for event in turn.rest:
             if isinstance(event, Probe):
                 turn.answers.append((event.reply, self.ask(event.question) if event.question is not None else None))
 
@@ -454,10 +466,11 @@ class Core:
 
     def _watch_gaps(self, turn: Turn) -> None:
         gaps = self.gaps
+        saw = gaps.saw
         for _, item in turn.stored:
             if isinstance(item, Reading):
                 if item.seq >= 0:
-                    gaps.saw(item)
+                    saw(item)
             elif isinstance(item, LinkUp) and item.blind_from is not None:
                 gaps.blind(item.blind_from, item.at)
             elif isinstance(item, ClockStepped):

@@ -77,7 +77,10 @@ class Line:
         self.standing = standing
         self.clock = clock
         self.wakes: list[Callable[[], None]] = []
-        """Called when something new is on disk: the workers that wait for it."""
+        """Called when something new is on disk: who copies all of it."""
+        self.tellers: list[Callable[[], None]] = []
+        """Called when there is something new to tell: a text, an alarm, a word of a person or of the box. Not for
+        readings alone: each of these threads would look into the journal for nothing, while one is fed or told of."""
         self.on_step: list[Callable[[Span], None]] = []
         """Called after a step of the wall clock (on disk, but for one in a stall): whoever counts by the wall clock."""
         self.room = room
@@ -89,7 +92,9 @@ class Line:
         self._steps: list[tuple[Instant, Span, float]] = []
         self._catches_up_since: float | None = None
         self._pause = pause
-        self._stall = Stall(core, standing, clock, wake=self._wake, clock_news=self._meanwhile, restamp=self._restamped)
+        self._stall = Stall(
+            core, standing, clock, wake=self.wake_tellers, clock_news=self._meanwhile, restamp=self._restamped
+        )
         self._turned = turned
 
     def take(self) -> list[Event]:
@@ -134,6 +139,7 @@ class Line:
         """Let whoever else counts by the wall clock follow a step."""
         if self.standing.worker is not None:
             self.standing.worker.shift(offset)
+            self.wake_tellers()
         for follow in self.on_step:
             follow(offset)
 
@@ -271,23 +277,28 @@ class Line:
         return True
 
     def _committed(self, turn: Turn) -> None:
-        messages = turn.messages()
+        worker, messages = self.standing.worker, turn.messages()
+        for notification in turn.leased:
+            assert worker is not None
+            worker.submit(notification)
+        is_wanted = False
+        if worker is not None and worker.wants_backup(turn.now):
+            with suppress(JournalUnavailableError):  # asked again with the next look
+                worker.back_up(self.core.journal.critical_unsent(OFFER_LIMIT))
+                is_wanted = True
+        if is_wanted or turn.tells():
+            self.wake_tellers()  # first: a call for help is out before anybody else is served
         if messages and self.standing.subscriber is not None:
             self.standing.subscriber.ack(messages)
-        if turn.leased:
-            assert self.standing.worker is not None
-            for notification in turn.leased:
-                self.standing.worker.submit(notification)
-        if self.standing.worker is not None and self.standing.worker.wants_backup(turn.now):
-            with suppress(JournalUnavailableError):  # asked again with the next look
-                self.standing.worker.back_up(self.core.journal.critical_unsent(OFFER_LIMIT))
         for reply, answer in turn.answers:
             reply(answer)
         if turn.items or turn.leased:
-            self._wake()
+            for wake in self.wakes:
+                wake()
 
-    def _wake(self) -> None:
-        for wake in self.wakes:
+    def wake_tellers(self) -> None:
+        """Let those look who tell people. From any thread."""
+        for wake in self.tellers:
             wake()
 
     def _commit(self, waiting: list[Turn]) -> bool:

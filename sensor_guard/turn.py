@@ -22,7 +22,9 @@ class Turn:
 
     events: Sequence[Event]
     now: Instant
+    rest: list[Event] = field(default_factory=list)  # the events that are no message
     items: list[Message | Input] = field(default_factory=list)
+    words: list[Input] = field(default_factory=list)  # the items that are no message
     readings_of: dict[int, list[Reading]] = field(default_factory=dict)  # place in items -> readings
     quarantined: list[Quarantined] = field(default_factory=list)
     plan: NewPlan | None = None
@@ -36,3 +38,12 @@ class Turn:
     def messages(self) -> list[Message]:
         """Give the messages that may be acknowledged to the broker once the turn is committed."""
         return [event for event in self.events if isinstance(event, Message)]
+
+    def tells(self) -> bool:
+        """Say whether there is more in it than readings: something that somebody may have to be told."""
+        effects = self.effects
+        if self.leased or (
+            effects and (effects.transitions or effects.alarms or effects.notifications or effects.cancelled)
+        ):
+            return True
+        return bool(self.words)

@@ -294,7 +294,7 @@ class World:
                      "urgent": clock.true}  # fmt: skip
         self.standing.worker = parts.make_worker(config, journal, self.inbox, clock.now())
         self.standing.worker._jitter = self.standing.worker._channel._jitter = random.Random(self.seed)
-        self.line.wakes.append(lambda: self._wake("sms"))
+        self.line.tellers.append(lambda: self._wake("sms"))
         self.standing.mirror = parts.make_mirror(config, journal, self.inbox, clock.now())
         self.standing.mirror._jitter = random.Random(self.seed)
         topics = Topics(router.filters, router.urgent_topics)
