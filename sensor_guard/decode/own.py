@@ -7,7 +7,18 @@ from sensor_guard.config import TopicEntry
 from sensor_guard.decode.envelope import number, read_object, shown
 from sensor_guard.decode.times import observed_at
 from sensor_guard.errors import DecodeError
-from sensor_guard.model import ID_PATTERN, KINDS, RANGES, Kind, Message, Quantity, Reading, RejectReason, Span
+from sensor_guard.model import (
+    ID_PATTERN,
+    KINDS,
+    RANGES,
+    Kind,
+    Message,
+    Quantity,
+    Reading,
+    RejectReason,
+    Span,
+    as_reading,
+)
 
 _ID = re.compile(ID_PATTERN)
 _ID_FIELDS = frozenset(("site", "home", "sensor"))
@@ -56,7 +67,10 @@ class OwnDecoder:
             seq = _sequence(seq, is_cry)
         received_at = message.received_at
         at, flags = observed_at(body.get("ts"), received_at, ahead)
-        return [Reading(home_id, sensor_id, name, value, at, received_at, seq, flags) for name, value in said]
+        if len(said) == 1:  # nearly every message
+            name, given = said[0]
+            return [as_reading((home_id, sensor_id, name, given, at, received_at, seq, flags))]
+        return [as_reading((home_id, sensor_id, name, given, at, received_at, seq, flags)) for name, given in said]
 
 
 def _value(name: str, value: object) -> float:

@@ -25,6 +25,7 @@ WAYS_LIMIT = 20_000
 _URGENT = frozenset(kind for kind, row in KINDS.items() if row.urgent)
 _ID = re.compile(ID_PATTERN)
 _EDGES = {Quantity.MOTION, Quantity.PANIC}
+_RANGES = {str(quantity): span for quantity, span in RANGES.items()}  # an enum's members are looked up slowly
 
 
 class Router:
@@ -77,8 +78,9 @@ class Router:
             return _quarantined(message, error.reason, error.detail)
         except Exception as error:  # noqa: BLE001 - a decoder's mistake must not stop the line
             return _quarantined(message, RejectReason.DECODER_FAILED, f"{type(error).__name__}: {error}")
-        for _, _, quantity, value, *_ in readings:
-            lowest, highest = RANGES[quantity]
+        for reading in readings:
+            quantity, value = reading[2], reading[3]
+            lowest, highest = _RANGES[quantity]
             if not lowest <= value <= highest:
                 detail = f"{quantity} is {value:g}, outside {lowest:g} to {highest:g}"
                 return _quarantined(message, RejectReason.OUT_OF_RANGE, detail)

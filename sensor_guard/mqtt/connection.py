@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from sensor_guard.clock import Clock
 from sensor_guard.errors import SensorGuardError
-from sensor_guard.model import SECOND, Instant, Message
+from sensor_guard.model import SECOND, Instant, Message, as_message
 from sensor_guard.mqtt.access import Access, Filter, open_client, subscribe
 from sensor_guard.mqtt.handler import Handler
 from sensor_guard.mqtt.wire import KEPT_BYTES, MalformedError, Publish, Wire
@@ -428,7 +428,9 @@ class Connection:
         except UnicodeDecodeError:
             topic = "\N{REPLACEMENT CHARACTER}"
         self.delivered_real = self._heard_real
-        message = Message(topic, payload, qos, retained, duplicate, packet_id, self.generation, self._heard_at)
+        message = as_message(
+            (topic, payload, qos, retained, duplicate, packet_id, self.generation, self._heard_at, False)
+        )
         try:
             self._handler.message(message)
         except Exception:

@@ -11,6 +11,7 @@ PUBLISH that is larger than ``HEAD_LIMIT`` the rest is read and thrown away.
 import contextlib
 import socket
 import ssl
+from functools import partial
 from typing import NamedTuple
 
 BLOCK = 65_536
@@ -38,6 +39,9 @@ class Publish(NamedTuple):
     retained: bool
     duplicate: bool
     packet_id: int
+
+
+_as_publish = partial(tuple.__new__, Publish)  # see model.as_message
 
 
 class Wire:
@@ -235,7 +239,8 @@ class Wire:
             body = stop + 1
         if body > stop:
             raise MalformedError("a message that is shorter than it says")
-        return Publish(topic, block[body : min(stop, body + KEPT_BYTES)], qos, first & 1 > 0, first & 8 > 0, packet_id)
+        payload = block[body : stop if stop - body <= KEPT_BYTES else body + KEPT_BYTES]
+        return _as_publish((topic, payload, qos, first & 1 > 0, first & 8 > 0, packet_id))
 
 
 def _number(block: bytes, at: int) -> tuple[int, int]:

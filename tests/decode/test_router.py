@@ -158,6 +158,7 @@ def test_any_bytes_are_readings_in_range_or_quarantined(payload, topic, kind, co
     allowed = {quantity.value for quantity in KINDS[kind].quantities} | {"battery_pct", "link"}
     for reading in answer:
         assert isinstance(reading, Reading)
+        assert reading == Reading(*reading)  # all of its fields are there
         assert (reading.home_id, reading.sensor_id, reading.received_at) == ("h1", "sensor", NOW)
         assert reading.quantity in allowed
         assert type(reading.value) is float
