@@ -25,6 +25,7 @@ from sensor_guard.engine import snapshot
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import HomePlan, Plan
 from sensor_guard.journal import Journal
+from sensor_guard.memory import collect_rarely
 from sensor_guard.model import DAY, DEVICE_TIME, GATEWAY, Input, Message, PlanChanged, Reading
 from sensor_guard.recording import Tally, read_recording
 from sensor_guard.replay import Replay
@@ -47,6 +48,7 @@ def main() -> int:
     readings = [r._replace(quantity=str(r.quantity)) for r in live(map(Home, names), START, end)]
     figures["readings"] = len(readings)
     plan = plan_for_unknown_homes({(r.home_id, r.sensor_id, r.quantity) for r in readings})
+    collect_rarely()  # as the daemon and the verb do
     _without_store(figures, plan, readings, options.days)
     _from_file(figures, readings[:200_000])
     _with_store(figures, plan, readings, options.days)

@@ -40,7 +40,7 @@ from sensor_guard.journal import (
 )
 from sensor_guard.line import Line
 from sensor_guard.logs import configure_log
-from sensor_guard.memory import Tidy, keep_what_stands, use_one_arena
+from sensor_guard.memory import Tidy, collect_rarely, use_one_arena
 from sensor_guard.model import Command
 from sensor_guard.mqtt import Before, Subscriber, Topics
 from sensor_guard.operations import Operations
@@ -162,7 +162,7 @@ def _run(
             daemon.start(stack, messages)
         except OSError as error:
             raise StartError(f"{error.filename or 'the daemon cannot start'}: {error.strerror or error}") from error
-        keep_what_stands()
+        collect_rarely()
         daemon.loop()
         log.info("service.stopping")
         tell_systemd(environment.notify_socket, "STOPPING=1")

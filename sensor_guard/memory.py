@@ -24,8 +24,8 @@ def use_one_arena() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def keep_what_stands() -> None:
-    """Let the collector run from now on, over what is new only: what was made until now stays."""
+def collect_rarely() -> None:
+    """Let the collector look seldom from now on, and never again at what stands now: it stays."""
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     gc.enable()

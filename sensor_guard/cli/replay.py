@@ -16,6 +16,7 @@ from sensor_guard.clock import format_at
 from sensor_guard.config import Config, load, name_of, plan_for_unknown_homes, write_span
 from sensor_guard.engine.plan import Plan
 from sensor_guard.errors import ConfigError
+from sensor_guard.memory import collect_rarely
 from sensor_guard.model import HOUR, KIND_OF_QUANTITY, KINDS, Alarm, Instant, Kind, Reading, Span, Transition
 from sensor_guard.recording import RecordingError, Tally, in_time_order, read_recording
 from sensor_guard.replay import Outcome, Replay, Responder, run_together
@@ -60,6 +61,7 @@ def replay_files(
     if meter not in ("counter", "interval"):
         fail(f"--meter is counter or interval, not {meter!r}", Exit.USAGE)
     loaded = _loaded(config)
+    collect_rarely()
     known = {home.home_id: {s.sensor_id for s in home.sensors} for home in loaded.plan.homes} if loaded else {}
     source = _Source(files, CaptureReader(loaded.topics if loaded else {}), known)
     try:

@@ -72,6 +72,7 @@ def replay(tmp_path, monkeypatch):
     """Write files into an empty folder, and run the verb there; the shipped rules are read once for all."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sensor_guard.config.shipped.load_rules", lambda _paths: SHIPPED)
+    monkeypatch.setattr("sensor_guard.cli.replay.collect_rarely", lambda: None)  # it would hold for every other test
 
     def run(content, *options: str, name: str = "r.csv", as_json: bool = True) -> Told:
         if isinstance(content, list):

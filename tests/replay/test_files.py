@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sensor_guard.cli import replay as verb
 from sensor_guard.clock import parse_at
 from sensor_guard.model import Reading
 from sensor_guard.recording import in_time_order
@@ -79,6 +80,17 @@ BLANK = "\n\n" + csv_text(*LOW).replace("\n", "\n\n   \n")
 MORE = "".join(
     f"note,{line},unit,\n" if line.startswith("at,") else f"x,{line},W,,\n" for line in csv_text(*LOW).splitlines()
 )
+
+
+def test_the_collector_looks_seldom_while_it_runs(replay, monkeypatch):
+    called = []
+    monkeypatch.setattr(verb, "collect_rarely", lambda: called.append("rarely"))
+    monkeypatch.setattr(
+        verb._Source, "scan", lambda source, scan=verb._Source.scan: (called.append("scan"), scan(source))
+    )
+
+    assert replay(LOW).raised == LOW_TOLD
+    assert called == ["rarely", "scan"]
 
 
 @pytest.mark.parametrize(

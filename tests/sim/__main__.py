@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from sensor_guard.app import COLLECT_AFTER
+from sensor_guard.memory import COLLECT_AFTER
 from tests.sim import config
 from tests.sim.invariants import Found, Invariant
 from tests.sim.run import Outcome, run
