@@ -182,14 +182,14 @@ class Engine:
             return self.now
         if self.drained:
             return self.now - self.plan.lateness
-        return max(self.frozen_at, home.max_observed - self.plan.lateness)
+        return max(self.frozen_at, home.max_observed) - self.plan.lateness
 
     def _settle(self, effects: Effects) -> None:
         """Decide what is due, home by home, then let the ladders climb.
 
         Homes in the order of their ids: that of the heaps is of lower bounds, which are others after a restart.
         """
-        limit = self.now - self.plan.lateness if self.drained else self.frozen_at
+        limit = (self.now if self.drained else self.frozen_at) - self.plan.lateness
         heap = self._event_heap
         while heap and heap[0][0] <= limit:
             due_homes = {}
@@ -258,7 +258,8 @@ class Engine:
         assert isinstance(item, LinkLost)
         if not self.drained:
             return
-        # What has arrived until now is complete: decide it, then stand still.
+        # Stand still. What was under way just now is as late as ever: after a kill the half of a batch that nobody
+        # has stored waits in the broker, and may disprove what fell due a moment ago.
         self.drained = False
         self.frozen_at = item.at
         self._settle(effects)

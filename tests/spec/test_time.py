@@ -56,6 +56,21 @@ def test_a_deadline_inside_the_outage_fires_at_its_own_time_when_nothing_disprov
     assert alarm.noticed_at == now
 
 
+def test_a_word_under_way_as_the_box_was_killed_disproves_what_fell_due_a_moment_before(home_with):
+    """Of what came together one half was stored; the other half is handed over again after the start."""
+    plan = plan_for(named("water_running"), [Sensor("water", "water", 6 * HOUR)], lateness=5_000)
+    home = home_with("water_running", plan=plan).reads(flow_l_min=6).passes("2h4s")
+    killed = home.clock.at
+    home.feed(LinkLost(killed))
+    home.passes("2s")
+    assert home.raised() == []
+
+    home.feed(LinkUp(home.clock.at, session_present=True))
+    home.says("water", "flow_l_min", 0, observed_at=killed - 5_000, flags=DEVICE_TIME)
+    home.feed(Drained(home.clock.at))
+    assert home.passes("1h").raised() == []
+
+
 def test_what_was_lost_for_good_is_blind_and_pauses_every_hold(home_with):
     home = home_with("no_movement").reads(motion=1).passes("10h")
     lost = home.clock.at
