@@ -5,7 +5,7 @@ upgrade of the program. What a home does not have, or has as every new home has 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -49,6 +49,9 @@ _WATCH = attrgetter("truth", "run_from", "counted", "since", "blind", "blind_fro
 _CLIMB = attrgetter("base_at", "step", "due_at", "remind_at", "count", "told")
 _HOME = attrgetter("at", "max_observed", "is_away", "away_until", "test_from", "test_until", "test_by", "is_blind",
                    "blind_from")  # fmt: skip
+_ALARM = tuple(field.name for field in fields(Alarm))
+_EVIDENCE = tuple(field.name for field in fields(Evidence))
+_SENSOR_EVIDENCE = tuple(field.name for field in fields(SensorEvidence))
 _TRUTHS = {str(truth): truth for truth in Truth}
 
 
@@ -69,7 +72,7 @@ def save_home(home: Home) -> Row:
     if cases.last_second:
         row["last_second"] = cases.last_second
     if cases.alarms:
-        row["alarms"] = [asdict(alarm) for alarm in cases.alarms.values()]
+        row["alarms"] = [save_alarm(alarm) for alarm in cases.alarms.values()]
         row["ladder_of"] = cases.ladder_of
         row["climbs"] = {alarm_id: [_CLIMB(climb), climb.asked] for alarm_id, climb in cases.climbs.items()}
         if not home.sensors:
@@ -166,8 +169,19 @@ def _load_cases(home: Home, row: Row) -> None:
         climb.asked = {notification_id: (who, kind, step) for notification_id, (who, kind, step) in asked.items()}
 
 
+def save_alarm(alarm: Alarm) -> Row:
+    """Give what ``dataclasses.asdict`` gives, without its copies: they took half of a home's checkpoint."""
+    evidence = alarm.evidence
+    row: Row = {name: getattr(alarm, name) for name in _ALARM}
+    row["evidence"] = {name: getattr(evidence, name) for name in _EVIDENCE}
+    row["evidence"]["sensors"] = tuple(
+        {name: getattr(sensor, name) for name in _SENSOR_EVIDENCE} for sensor in evidence.sensors
+    )
+    return row
+
+
 def load_alarm(raw: Row) -> Alarm:
-    """Rebuild an alarm from ``dataclasses.asdict``."""
+    """Rebuild an alarm from what ``save_alarm`` gave."""
     evidence = dict(raw["evidence"])
     evidence["sensors"] = tuple(SensorEvidence(**sensor) for sensor in evidence["sensors"])
     return Alarm(

@@ -28,6 +28,9 @@ from sensor_guard.model import (
     SensorEvidence,
 )
 
+# json.dumps makes an encoder for each call, which takes longer than to write a row of a few fields.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 INT_LIMIT = 1 << 63
 """SQLite's integers have 64 bits."""
 
@@ -157,7 +160,7 @@ def _checked(kind: str, name: str, value: object, types: tuple[type, ...]) -> ob
 
 def _dump(value: object) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODE(value)
     except ValueError as error:
         raise CodecError(f"{error}") from error
     # A lone surrogate cannot be stored as it is; escaped it can, and comes back as it was.

@@ -69,6 +69,14 @@ def test_a_row_that_was_read_is_written_in_the_present_layout_and_read_again(hom
     assert json.loads(json.dumps(snapshot.save_home(again))) == row
 
 
+def test_an_alarm_is_written_with_every_field_that_it_has():
+    alarms = [alarm for home in restored().homes.values() for alarm in home.cases.alarms.values()]
+    assert any(alarm.evidence.sensors for alarm in alarms)
+    for alarm in alarms:
+        assert snapshot.save_alarm(alarm) == asdict(alarm)
+        assert snapshot.load_alarm(json.loads(json.dumps(snapshot.save_alarm(alarm)))) == alarm
+
+
 def test_every_layout_that_is_said_to_be_readable_is():
     assert snapshot.READABLE[-1] == snapshot.SCHEMA
     row = LAYOUT_1["rows"]["a1"][1]
