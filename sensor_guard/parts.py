@@ -151,7 +151,7 @@ def make_worker(config: Config, journal: Journal, inbox: Inbox, now: Instant) ->
 
 def take_over(worker: SmsWorker, journal: Journal, now: Instant) -> None:
     """Let a worker go on with the texts that the last process had under way."""
-    for recipient_id, at, kind in journal.texts_tried_since(now - DAY):
+    for recipient_id, at, kind in journal.texts_tried_between(now - DAY, now):
         worker.remember(recipient_id, at, kind)
     for notification in journal.outbox_open():
         if notification.state in (NotificationState.ACCEPTED, NotificationState.AMBIGUOUS):

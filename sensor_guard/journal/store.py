@@ -318,12 +318,17 @@ class Journal:
         except (CodecError, ValueError, TypeError) as error:
             raise JournalCorruptError(self.path, f"a text: {error}") from error
 
-    def texts_tried_since(self, since: Instant) -> list[tuple[str, Instant, str]]:
-        """Give (recipient_id, attempted_at, kind) of every text that was tried since then: a person's day so far."""
+    def texts_tried_between(self, since: Instant, now: Instant) -> list[tuple[str, Instant, str]]:
+        """Give (recipient_id, attempted_at, kind) of every text that was tried since then: a person's day so far.
+
+        What was tried after ``now`` was tried before the clock was set back: of the last day's texts the times were
+        moved with it, and older ones are no part of this day.
+        """
         with translated(self.path):
             return self._db.execute(
-                "SELECT recipient_id, attempted_at, kind FROM outbox WHERE attempted_at >= ? ORDER BY attempted_at",
-                (since,),
+                "SELECT recipient_id, attempted_at, kind FROM outbox WHERE attempted_at BETWEEN ? AND ?"
+                " ORDER BY attempted_at",
+                (since, now),
             ).fetchall()
 
     def ambiguous_at_start(self, now: Instant) -> list[DeliveryReport]:
