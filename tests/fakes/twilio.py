@@ -174,6 +174,15 @@ class FakeTwilio:
         """Hold a connection open."""
         self._ended.wait()
 
+    def text(self, sid: str) -> Text | None:
+        """Give one text."""
+        return self._text_by_sid.get(sid)
+
+    def listed(self, number: str | None, at: int) -> list[Text]:
+        """Give the texts to a number (None: to all) that the list shows at that time, the newest first."""
+        texts = self.texts if number is None else self._texts_of.get(number, [])
+        return [text for text in reversed(texts) if at - text.created_at >= self.list_lag]
+
     # -- what the API does ----------------------------------------------------------------------------------------
 
     def fault_for(self, request: Request) -> Fault | None:
@@ -190,7 +199,7 @@ class FakeTwilio:
         if request.path == f"{root}/Messages.json":
             return self._create(request) if request.method == "POST" else self._list(request)
         if one and request.method == "GET":
-            found = self._text_by_sid.get(one[1])
+            found = self.text(one[1])
             return (200, _json(self.message_json(found, request.at))) if found else _refuse(404, 20404)
         if request.path == f"{root}/Balance.json" and request.method == "GET":
             return 200, _json({"account_sid": self.account_sid, "balance": "12.34", "currency": "USD"})
@@ -249,11 +258,7 @@ class FakeTwilio:
         query, known = dict(request.fields), self.spec.list_fields()
         if not set(query) <= set(known) or any(self.spec.fault_of(query[name], known[name]) for name in query):
             return _refuse(400, 20001)
-        listed = [
-            text
-            for text in reversed(self._texts_of.get(query["To"], []) if "To" in query else self.texts)
-            if request.at - text.created_at >= self.list_lag and self._is_asked(text, query, request.at)
-        ]
+        listed = [text for text in self.listed(query.get("To"), request.at) if self._is_asked(text, query, request.at)]
         size = int(query.get("PageSize", "50"))
         start = int(query.get("PageToken", "PT0").removeprefix("PT"))
         page = listed[start : start + size]

@@ -1,54 +1,14 @@
 """python -m tests.sim --seeds 10000 --days 7 [--first N] [--seed N] [--jobs 2] [--report FILE] [--keep-going]"""
 
 import argparse
-import gc
 import json
-import logging
-import shutil
 import sys
 import time
-import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from multiprocessing import Pool
 from pathlib import Path
 
-import structlog
-
-from sensor_guard.memory import COLLECT_AFTER
-from tests.sim import config
-from tests.sim.invariants import Found, Invariant
-from tests.sim.run import Outcome, run
-
-
-def quiet() -> None:
-    """A world logs as a service does; ten thousand of them would say nothing else."""
-    gc.set_threshold(*COLLECT_AFTER)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
-def one(argument: tuple[int, int]) -> Outcome:
-    seed, days = argument
-    try:
-        return run(seed, days)
-    except Exception as error:  # noqa: BLE001 - a seed that breaks the program is what we look for
-        outcome = Outcome(seed, days)
-        outcome.last = [(0, line) for line in traceback.format_exc().splitlines()[-12:]]
-        outcome.found.append(Found(Invariant.NOTHING_RAISES, f"{type(error).__name__}: {error}"))
-        return outcome
-
-
-def outcomes(seeds: Iterable[int], days: int, jobs: int) -> Iterator[Outcome]:
-    arguments = ((seed, days) for seed in seeds)
-    if jobs <= 1:
-        quiet()
-        try:
-            yield from map(one, arguments)
-        finally:
-            shutil.rmtree(config.folder(), ignore_errors=True)
-        return
-    with Pool(jobs, initializer=quiet) as pool:
-        yield from pool.imap_unordered(one, arguments, chunksize=4)
+from tests.sim.pool import outcomes
+from tests.sim.run import Outcome
 
 
 def main() -> int:
@@ -63,7 +23,7 @@ def main() -> int:
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else range(given.first, given.first + given.seeds)
     total, failed, names = Outcome(-1, given.days), [], Counter()
-    started, cpu, count = time.perf_counter(), time.process_time(), 0
+    started, count = time.perf_counter(), 0
     for outcome in outcomes(seeds, given.days, given.jobs):
         count += 1
         total.faults += outcome.faults
@@ -72,6 +32,7 @@ def main() -> int:
         total.turns += outcome.turns
         total.texts += outcome.texts
         total.judged += outcome.judged
+        total.cpu_s += outcome.cpu_s
         if outcome.found:
             failed.append(outcome.seed)
             names[outcome.found[0].invariant] += 1
@@ -86,7 +47,7 @@ def main() -> int:
         "failed": failed,
         "violations": dict(names),
         "seconds": round(time.perf_counter() - started, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "cpu_seconds": round(total.cpu_s, 1),
         "readings": total.readings,
         "turns": total.turns,
         "texts_at_the_provider": total.texts,

@@ -58,6 +58,11 @@ class Broker:
         self.dropped = 0
         self.queue_limit: int | None = None
         self.lost: list[Packet] = []
+        self.kept: dict[str, bytes] = {}
+        """What devices have left, by topic; the daemon's own words are in ``retained``."""
+        self.handed_over: dict[int, Instant] = {}
+        """QoS 0 messages that went to a client which was there, and when."""
+        self.told: Callable[[str], None] = lambda _name: None
 
     # -- what clients do ------------------------------------------------------------------------------------------
 
@@ -83,9 +88,14 @@ class Broker:
                 session.exact.add(one.topic)
             if one.retained == NEVER or (one.retained == 1 and not is_new) or session.line is None:
                 continue
+            for topic, left in self.kept.items():
+                if topic == one.topic or (one.topic.endswith("/#") and topic.startswith(one.topic[:-1])):
+                    self.told("retained")
+                    session.queue.append(Packet(topic, left, 1, retained=True))
             body = self._system(one.topic) if one.topic.startswith("$SYS/") else self.retained.get(one.topic)
             if body is not None:
                 session.line.inbound.append((Packet(one.topic, body, 0, retained=True), 0, False))
+        self._pump(session)
 
     def unsubscribe(self, client_id: str, topics: Iterable[str]) -> None:
         session = self.sessions[client_id]
@@ -97,10 +107,23 @@ class Broker:
         """Take a message from anybody; False if the broker is not there: then it must be published again."""
         if not self.is_up:
             return False
-        if retain:
+        if retain and packet.uid >= 0:
+            self.kept[packet.topic] = packet.payload
+        elif retain:
             self.retained[packet.topic] = packet.payload
-        for session in self.sessions.values():
-            if not session.wants(packet.topic):
+        wanting = [session for session in self.sessions.values() if session.wants(packet.topic)]
+        if not wanting and packet.uid >= 0 and packet.qos:
+            self.lost.append(packet)  # taken, and for nobody: the session of the one who wants it is gone
+        for session in wanting:
+            if packet.qos == 0:
+                # Never queued: who is not there does not get it.
+                if session.line is not None:
+                    if packet.uid >= 0:
+                        self.handed_over[packet.uid] = self._now()
+                    session.line.inbound.append((packet, 0, False))
+                    session.line.wake()
+                else:
+                    self.told("qos0_lost")
                 continue
             if self.queue_limit is not None and packet.uid >= 0 and len(session.queue) >= self.queue_limit:
                 self.dropped += 1
@@ -142,6 +165,15 @@ class Broker:
                 self.lost.extend([*session.queue, *session.inflight.values()])
             self.sessions.clear()
             self.retained.clear()
+            self.kept.clear()
+
+    def start_from_old_save(self) -> None:
+        """Come back after a power cut: who had subscribed to what is known, what was held since is gone."""
+        for session in self.sessions.values():
+            self.lost.extend([*session.queue, *session.inflight.values()])
+            session.queue.clear()
+            session.inflight.clear()
+        self.start(keeps=True)
 
     def forget(self) -> None:
         """Give every session up, as after its expiry."""

@@ -16,12 +16,12 @@ contacts: contacts.yaml
 rules: {rules}
 journal: {{path: {folder}/journal.db}}
 sinks: {{influxdb: {{url: "http://127.0.0.1:8086", org: o, bucket: b}}}}
-notifiers: {{order: [twilio], twilio: {{account_sid: "{account}", from: "{sender}"}}}}
+notifiers: {{order: [{order}], console: {{}}, twilio: {{account_sid: "{account}", from: "{sender}"}}}}
 ladders:
-  urgent: {{steps: [{{to: [worker, family], after: 0m}}, {{to: [supervisor], after: 3m}}], repeat_every: 3h,
+  urgent: {{steps: [{{to: [worker, family], after: 0m}}, {{to: [supervisor], after: 3m}}], repeat_every: 6h,
             remind_unclosed: 4h}}
   welfare: {{steps: [{{to: [worker], after: 0m}}, {{to: [family], after: 15m}}, {{to: [supervisor], after: 45m}}],
-             repeat_every: 6h, remind_unclosed: 12h}}
+             repeat_every: 12h, remind_unclosed: 12h}}
   technical: {{steps: [{{to: [maintainer], after: 0m}}], repeat_every: 24h, remind_unclosed: 7d}}
 """
 _CONTACTS = """contacts:
@@ -32,19 +32,28 @@ _CONTACTS = """contacts:
 """
 
 
+def memory() -> Path | None:
+    """Where worlds are written and forgotten: in memory, where the system has any; None: where others are."""
+    place = Path("/dev/shm")
+    return place if os.access(place, os.W_OK) else None
+
+
+WITHIN: list[Path] = []
+"""A folder that somebody else removes, for a process that is ended without a goodbye."""
+
+
 @cache
 def folder() -> Path:
-    """A folder for this process, in memory where the system has any: a world is written and forgotten."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="sim-", dir=memory if os.access(memory, os.W_OK) else None))
+    """A folder for this process."""
+    return Path(tempfile.mkdtemp(prefix="sim-", dir=WITHIN[0] if WITHIN else memory()))
 
 
 @cache
-def config() -> Config:
-    """Read the files once a process."""
+def config(order: str = "twilio") -> Config:
+    """Read the files once a process. ``order``: of the channels."""
     where = folder()
     (where / "config.yaml").write_text(
-        _CONFIG.format(rules=shipped_rules_directory(), folder=where, account=ACCOUNT_SID, sender=SENDER),
+        _CONFIG.format(rules=shipped_rules_directory(), folder=where, account=ACCOUNT_SID, sender=SENDER, order=order),
         encoding="utf-8",
     )
     (where / "homes.csv").write_text(homes_csv(), encoding="utf-8")

@@ -8,14 +8,17 @@ from functools import cached_property
 from typing import NamedTuple
 
 from sensor_guard.config import plan_from_text
+from sensor_guard.decode.times import EARLIEST
 from sensor_guard.engine.engine import Engine
 from sensor_guard.engine.plan import Ladder, Plan, Rule
 from sensor_guard.journal import Journal
 from sensor_guard.journal.tail import read_tail
 from sensor_guard.model import (
+    BAD_DEVICE_CLOCK,
     GATEWAY,
     HOUR,
     MINUTE,
+    RETAINED,
     SECOND,
     Alarm,
     CommandKind,
@@ -77,6 +80,30 @@ class Left:
         self.plan: Plan = world.config.plan
         self.history = History(world.disk.path)
         self.tolerance = 2 * SECOND if self.script.steps_clock else 0
+        # In the time that the journal counts, as everything in ``history`` is.
+        self.end = world.counted(world.end)
+        self.downs = self._counted(world.downs)
+        self.outages = {fault: self._counted(spans) for fault, spans in world.outages.items()}
+
+    def _counted(self, spans: list[tuple[Instant, Instant]]) -> list[tuple[Instant, Instant]]:
+        counted = self.world.counted
+        return [(counted(begins), counted(ends)) for begins, ends in spans]
+
+    def is_open(self, home_id: str, rule_id: str, at: Instant) -> bool:
+        """Whether it was closed while the home's time stood still: then it counts from where the home stood.
+
+        The oracle counts from the closing. Both may be, and until the hold is over anew neither is wrong.
+        """
+        holds = {rule.rule_id: rule.condition.hold_for for rule in self.plan.rules}
+        closings = [
+            step.at
+            for step in self.history.steps
+            if (step.home_id, step.rule_id, step.after) == (home_id, rule_id, "closed")
+        ]
+        return any(
+            begins <= at <= ends + holds[rule_id] and any(begins <= closed <= ends for closed in closings)
+            for begins, ends in self.history.frozen()
+        )
 
     @cached_property
     def commands_at(self) -> list[Instant]:
@@ -103,7 +130,7 @@ class Left:
 
     def is_judged(self, home_id: str, rule_id: str) -> bool:
         """Whether the oracle's word on it is exact: a device without a time of its own is not, around a restart."""
-        if home_id == UNDATED and (self.world.downs or self.world.outages.get("broker_offline")):
+        if home_id == UNDATED and (self.downs or self.outages.get("broker_offline")):
             return rule_id == "panic"
         return not (self.script.steps_clock and rule_id in ("door_open_night", "smoke"))
 
@@ -119,10 +146,13 @@ def nothing_raises(left: Left) -> Iterator[str]:
     yield from left.world.raised_exceptions
 
 
-def _stored(left: Left) -> Counter[tuple[object, ...]]:
+def _stored(left: Left, *, with_retained: bool = True) -> Counter[tuple[object, ...]]:
+    """How often each reading is there. A word without a time of its own may come a second time as a retained one."""
     found: Counter[tuple[object, ...]] = Counter()
     for _, one in left.history.raw_readings:
-        mark = one.seq if one.seq >= 0 else one.observed_at
+        if one.flags & RETAINED and not with_retained:
+            continue
+        mark = one.seq if one.seq >= 0 else (None if one.flags & BAD_DEVICE_CLOCK else one.observed_at)
         found[one.home_id, one.sensor_id, one.quantity, round(one.value, 6), mark] += 1
     return found
 
@@ -130,7 +160,9 @@ def _stored(left: Left) -> Counter[tuple[object, ...]]:
 def _key(left: Left, uid: int) -> tuple[object, ...]:
     word = left.world.words[uid]
     quantity, value = read_as(word)
-    mark = word.seq if word.home_id in (DATED, UNDATED) else left.world.said_at[uid]
+    said_at = left.world.said_at[uid]
+    # A bridge that knows no time: its words are told apart by nothing.
+    mark = word.seq if word.home_id in (DATED, UNDATED) else (said_at if said_at >= EARLIEST else None)
     return word.home_id, word.sensor_id, quantity, round(value, 6), mark
 
 
@@ -143,10 +175,21 @@ def no_acked_reading_lost(left: Left) -> Iterator[str]:
     for uid in sorted(left.world.published - left.world.acked - lost):
         if uid >= 0 and not stored[_key(left, uid)]:
             yield f"the broker took it, did not lose it, and it never came: {_key(left, uid)}"
+    for uid, at in left.world.broker.handed_over.items():
+        if not stored[_key(left, uid)] and not _is_disturbed(left, at):
+            yield f"handed over with QoS 0 while all was well, and not in the journal: {_key(left, uid)}"
+
+
+def _is_disturbed(left: Left, at: Instant) -> bool:
+    """Whether the daemon or the connection went away just then: QoS 0 promises nothing across that."""
+    gone = (*left.downs, *left.outages.get("broker_offline", ()))
+    return any(begins - MINUTE <= at <= ends + MINUTE for begins, ends in gone)
 
 
 def no_reading_twice(left: Left) -> Iterator[str]:
-    yield from (f"stored {count} times: {key}" for key, count in _stored(left).items() if count > 1)
+    stored = _stored(left, with_retained=False)
+    said = Counter(_key(left, uid) for uid in left.world.said_at)
+    yield from (f"stored {count} times: {key}" for key, count in stored.items() if count > max(1, said[key]))
 
 
 def loss_is_blind(left: Left) -> Iterator[str]:
@@ -244,6 +287,8 @@ def silent_is_never_inactivity(left: Left) -> Iterator[str]:
     """An absence is raised only while every sensor of its kind has spoken within the time for which its word counts."""
     heard: dict[tuple[str, str], list[Instant]] = defaultdict(list)
     for _, one in left.history.readings:
+        if one.flags & RETAINED:
+            continue
         if one.quantity not in ("battery_pct", "link") or one.sensor_id.startswith("motion"):
             heard[one.home_id, one.sensor_id].append(min(one.observed_at, one.received_at))
     for times in heard.values():
@@ -283,35 +328,49 @@ def _compared(left: Left) -> Iterator[tuple[str, list[Due], list[AlarmRow]]]:
         # What lies within the lateness of a person's word may be decided before it or after it.
         yield (
             home_id,
-            [one for one in missing if not left.near_a_command(one.at)],
-            [one for one in surplus if not left.near_a_command(one.raised_at)],
+            [
+                one
+                for one in missing
+                if not left.near_a_command(one.at) and not left.is_open(home_id, one.rule_id, one.at)
+            ],
+            [
+                one
+                for one in surplus
+                if not left.near_a_command(one.raised_at) and not left.is_open(home_id, one.rule_id, one.raised_at)
+            ],
         )
 
 
 def deadlines_before_readings(left: Left) -> Iterator[str]:
     """What was overdue when readings came was decided first, and bears its own time."""
-    history, lateness = left.history, left.plan.lateness
+    found, others = [], 0
     for home_id, missing, surplus in _compared(left):
         for one in missing:
-            # The batch that came when the deadline had passed: did it bring readings?
-            before = [(seq, now) for seq, now in history.batches if history.true(now, seq) - lateness < one.at]
-            after = [(seq, now) for seq, now in history.batches if seq > before[-1][0]] if before else []
-            came = after and any(
-                before[-1][0] < seq <= after[0][0] and reading.home_id == home_id for seq, reading in history.readings
-            )
-            # Or did it come out of the broker's queue, after an outage in which the home's time stood still?
-            first = next(
-                (seq for seq, each in history.readings if each.home_id == home_id and each.observed_at >= one.at), 0
-            )
-            links = [
-                item for seq, item in history.events if seq < first and isinstance(item, LinkLost | LinkUp | Drained)
-            ]
-            came = came or (bool(links) and not isinstance(links[-1], Drained))
-            late = [
-                alarm for alarm in surplus if alarm.rule_id == one.rule_id and 0 < alarm.raised_at - one.at < 3 * HOUR
-            ]
-            if came and (late or not surplus):
-                yield f"{home_id}: {one.rule_id} was overdue since {one.at} as readings came; {late or 'never'} raised"
+            if _is_overtaken(left, home_id, one):
+                late = [alarm for alarm in surplus if alarm.rule_id == one.rule_id and alarm.raised_at > one.at]
+                found.append(
+                    f"{home_id}: {one.rule_id} was due at {one.at}, before readings that were there; "
+                    f"raised {late[0].raised_at if late else 'never'}"
+                )
+            else:
+                others += 1
+    if not others:  # what is missed in other ways too is told by another name
+        yield from found
+
+
+def _is_overtaken(left: Left, home_id: str, due: Due) -> bool:
+    """Whether readings of a later time were there already when this could be decided."""
+    history, lateness = left.history, left.plan.lateness
+    decided = next((seq for seq, now in history.batches if history.true(now, seq) - lateness >= due.at), 0)
+    theirs = [(seq, each) for seq, each in history.readings if each.home_id == home_id and each.observed_at >= due.at]
+    if due.by != "hold":
+        return False
+    if any(seq <= decided for seq, _ in theirs):
+        return True
+    # Or did they come out of the broker's queue, after an outage in which the home's time stood still?
+    first = theirs[0][0] if theirs else 0
+    links = [item for seq, item in history.events if seq < first and isinstance(item, LinkLost | LinkUp | Drained)]
+    return bool(links) and not isinstance(links[-1], Drained)
 
 
 def no_alarm_without_cause(left: Left) -> Iterator[str]:
@@ -326,15 +385,15 @@ def no_alarm_without_cause(left: Left) -> Iterator[str]:
 
 def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
     world = left.world
-    outages = world.outages.get(alarm.rule_id, [])
+    outages = left.outages.get(alarm.rule_id, [])
     if alarm.rule_id == "sms_offline" and (world.notifier.rates or world.script.sms_rates or world.script.fates):
         return True  # a channel that fails one text in five may look like an outage
     if alarm.rule_id in ("session_lost", "broker_dropped"):
-        return bool(world.outages.get("broker_offline"))
+        return bool(left.outages.get("broker_offline"))
     if alarm.rule_id == "device_gap":
-        return bool(world.broker.lost or world.faults["dead_sensor"])
+        return bool(world.broker.lost or world.faults["dead_sensor"] or world.faults["qos0_lost"])
     if alarm.rule_id == "broker_offline":
-        outages = [*outages, *world.downs]
+        outages = [*outages, *left.downs]
     late = 3 * HOUR if alarm.rule_id == "influxdb_offline" else 30 * MINUTE  # the mirror looks every two hours here
     return any(begins - MINUTE <= alarm.raised_at <= ends + late + FAULT_TOLERANCE for begins, ends in outages)
 
@@ -343,9 +402,9 @@ def no_missed_alarm(left: Left) -> Iterator[str]:
     for home_id, missing, _ in _compared(left):
         yield from (f"{home_id}: {one.rule_id} was due at {one.at} ({one.by})" for one in missing)
     alarms = left.raised(GATEWAY)
-    for begins, ends in left.world.outages.get("broker_offline", []):
+    for begins, ends in left.outages.get("broker_offline", []):
         if ends - begins < 3 * MINUTE or any(
-            down_from < ends + MINUTE and down_to > begins - MINUTE for down_from, down_to in left.world.downs
+            down_from < ends + MINUTE and down_to > begins - MINUTE for down_from, down_to in left.downs
         ):
             continue
         if not any(
@@ -410,7 +469,7 @@ def _asked(alarm: AlarmRow, ladder: Ladder, rows: list[Row], since: Instant, unt
 
 def _idle(left: Left, begins: Instant, ends: Instant) -> int:
     """How much of the time the daemon was not there to tell anybody."""
-    return sum(max(0, min(ends, till) - max(begins, since)) for since, till in left.world.downs)
+    return sum(max(0, min(ends, till) - max(begins, since)) for since, till in left.downs)
 
 
 def _is_owed(left: Left, row: Row) -> bool:
@@ -420,7 +479,7 @@ def _is_owed(left: Left, row: Row) -> bool:
 def no_text_missing(left: Left) -> Iterator[str]:
     """Every text that was wanted is with the provider, or was given up or taken back with a reason."""
     bodies = Counter(code for text in left.world.notifier.twilio.texts for code in _codes(text.body))
-    end = left.world.end
+    end = left.end
     codes = {row.notification_id: row.code for row in left.history.outbox}
     for row in left.history.outbox:
         code = codes.get(row.folded_into or "", row.code)
@@ -430,18 +489,37 @@ def no_text_missing(left: Left) -> Iterator[str]:
             yield f"{row.notification_id} failed without a reason"
         elif _is_owed(left, row) and row.due_at < end - HOUR and not left.script.steps_clock:
             yield f"{row.notification_id} is {row.state} since {row.due_at}, with a channel that works"
+    if left.script.has_second_channel:
+        yield from _not_told_elsewhere(left)
+
+
+def _not_told_elsewhere(left: Left) -> Iterator[str]:
+    """A call for help that waits while the first channel is down goes out on the second one."""
+    told = {code for _, code in left.world.second.told}
+    answered = {one.alarm_id: one.acknowledged_at or one.closed_at or left.end for one in left.history.alarms.values()}
+    for begins, ends in left.outages.get("sms_offline", []):
+        for row in left.history.outbox:
+            until = min(ends, answered.get(row.alarm_id, left.end))
+            waited = row.severity == "critical" and row.kind in CALLS and begins <= row.created_at <= until - 5 * MINUTE
+            if waited and not row.folded_into and row.code not in told and not _idle(left, row.created_at, until):
+                yield f"{row.notification_id} waited from {row.created_at} to {until}, and nobody was told elsewhere"
 
 
 def no_text_twice(left: Left) -> Iterator[str]:
     """The provider has each text once, but for those that the network gave up and that were sent again."""
-    by_code: dict[str, list[str]] = defaultdict(list)
+    # A code is given anew after a week, and the clock may be set by a month: a text is the newest's that has its code.
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in left.history.outbox:
+        rows[row.code].append(row)
+    sent: dict[str, list[str]] = defaultdict(list)
     for text in left.world.notifier.twilio.texts:
         for code in _codes(text.body):
-            by_code[code].append(text.fate)
-    for row in left.history.outbox:
-        fates = by_code.get(row.code, [])
+            before = [row for row in rows[code] if row.created_at <= text.created_at + left.tolerance]
+            if before:
+                sent[max(before, key=lambda row: row.created_at).notification_id].append(text.fate)
+    for notification_id, fates in sent.items():
         if sum(fate not in ("failed", "undelivered") for fate in fates) > 1:
-            yield f"{row.notification_id} went out {len(fates)} times"
+            yield f"{notification_id} went out {len(fates)} times"
 
 
 def _codes(body: str) -> list[str]:

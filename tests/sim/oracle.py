@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sensor_guard.engine.conditions import BATTERY_MARGIN, REARM_FOR, next_edge
 from sensor_guard.engine.plan import Form, HomePlan, Rule, Sensor
 from sensor_guard.engine.signals import SMOKE_REARM
-from sensor_guard.model import CommandKind, Instant, Reading, Span
+from sensor_guard.model import RETAINED, CommandKind, Instant, Reading, Span
 from tests.sim.history import History
 
 FAR = 1 << 60
@@ -201,6 +201,11 @@ class Oracle:
         if one is None:
             return
         span = one.sensor.observed_for
+        if item.flags & RETAINED:
+            # Left with the broker some time ago: what is open or burns may still be so, where nobody knows better.
+            if item.quantity in ("door_open", "smoke") and item.value == 1 and not one.observed:
+                one.level, one.observed, one.fresh_until = item.value, True, at + span
+            return
         one.heard_at, one.silent, one.silent_at = at, False, at + span
         is_meter = one.sensor.kind in ("power", "water")
         before = one.level
@@ -274,7 +279,7 @@ class Oracle:
                     look.counted, look.met, look.since, look.needs = 0, False, at, look.rule.condition.hold_for
 
 
-def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> list[Due]:  # noqa: C901 - one sweep
+def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> list[Due]:  # noqa: C901, PLR0912 - one sweep
     """What smoke and the button must raise: in the order in which they came, one alarm until somebody closes it.
 
     Smoke that a detector still says half an hour after closing is a new alarm. Where the home's time stood still just
@@ -284,7 +289,7 @@ def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> l
     observed_for = {one.sensor_id: one.observed_for for one in plan.sensors}
     frozen, heard_at = history.frozen(), {}
     for _, one in history.readings:
-        if one.home_id == home_id and one.sensor_id in observed_for and observed_for[one.sensor_id]:
+        if one.home_id == home_id and observed_for.get(one.sensor_id) and not one.flags & RETAINED:
             heard_at.setdefault(one.sensor_id, []).append(min(one.observed_at, one.received_at))
     heard = [
         (one.received_at, seq, "reading", one)
@@ -328,6 +333,8 @@ def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> l
         when = min(item.observed_at, item.received_at)
         said_at, level = newest.get(item.sensor_id, (when, 0.0))
         held_on = item.quantity == "smoke" and level == 1.0
+        if item.flags & RETAINED and (held_on or item.value != 1.0):
+            continue  # an old word: it says no more than is known, and no all-clear
         if item.quantity == "smoke" and when >= said_at:
             newest[item.sensor_id] = when, item.value
         if item.value != 1.0 or item.quantity in is_open:

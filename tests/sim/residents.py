@@ -31,11 +31,11 @@ _LULL: dict[str, Span] = {"motion": 90 * MINUTE, "door_open": 60 * MINUTE, "flow
 """After a resident's activity so long no further one is told, if it is short: a world needs some, not all."""
 
 
-BURST_EVERY: Span = 20 * MINUTE
+BURST_EVERY: Span = 30 * MINUTE
 
 
 def _gathered(at: Instant) -> Instant:
-    """Let what is said within twenty minutes be said within two seconds: a turn for each word would cost too much."""
+    """Let what is said within half an hour be said within two seconds: a turn for each word would cost too much."""
     return at - at % BURST_EVERY + at % (2 * SECOND)
 
 

@@ -13,6 +13,9 @@ CRASH_POINTS = ("idle", "before_commit", "after_commit", "before_post", "after_p
 CALM_FOR: Span = 8 * HOUR
 """At the end of every world nothing goes wrong for so long, so that what is owed can be paid."""
 
+HOMES = {("h1",): 0.3, ("h2",): 0.2, ("h1", "h2"): 0.3, ("h1", "h2", "h3"): 0.2}
+"""Who lives in a world, and how often: a world costs by the home, and most of what goes wrong needs but one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -35,13 +38,18 @@ class Script:
     never_answers: float = 0.15
     steps_clock: bool = False
     loses: bool = False
+    best_effort: str = ""
+    """The home whose devices publish with QoS 0, but for smoke and button; "" none."""
+    retains: bool = False
+    """Devices leave their last word with the broker."""
+    has_second_channel: bool = False
 
 
 def write(seed: int, start: Instant, days: int) -> Script:
     """Draw a world."""
     rng = random.Random(f"{seed}:profile")
     end = start + days * DAY - CALM_FOR
-    script = Script(("h1", "h2", "h3") if rng.random() < 0.25 else ("h1", "h2"))
+    script = Script(rng.choices(list(HOMES), list(HOMES.values()))[0])
     script.steps_clock = rng.random() < 0.2
     script.loses = not script.steps_clock and rng.random() < 0.4
     found = script.happenings
@@ -65,6 +73,16 @@ def write(seed: int, start: Instant, days: int) -> Script:
     for number in ("+8613800000002", "+8613800000003"):
         if rates.random() < 0.2:
             script.fates[number] = rates.choice((("undelivered", 30003), ("failed", 30005), ("sent", None)))
+    habits = random.Random(f"{seed}:habits")
+    # A world that is run beside without its kills has no QoS 0: what comes while nobody is there is lost.
+    if habits.random() < 0.25 and seed % 16:
+        script.best_effort = habits.choice([home_id for home_id in script.home_ids if home_id != "h3"])
+    script.retains = habits.random() < 0.5
+    script.has_second_channel = habits.random() < 0.3
+    if script.loses:
+        found += _power_cuts(random.Random(f"{seed}:power"), start, end)
+    if script.steps_clock and seed % 8 and not any(one.kind == "mute" for one in found):
+        found += _boot_1970(random.Random(f"{seed}:1970"), start, end, [one.at for one in found])
     found.sort(key=lambda one: one.at)
     return script
 
@@ -90,6 +108,29 @@ def _links(rng: random.Random, start: Instant, end: Instant, *, loses: bool) -> 
             found.append(Happening(at, "link", rng.choice(kinds), lasts))
         at += lasts + HOUR
     return found
+
+
+def _power_cuts(rng: random.Random, start: Instant, end: Instant) -> list[Happening]:
+    """Box and broker go together; of what the broker held there is what its last autosave had written."""
+    found = []
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        lasts = rng.choice((5 * SECOND, 40 * SECOND, 10 * MINUTE))
+        kept = rng.choice(("nothing", "sessions"))
+        found.append(Happening(rng.randrange(start + HOUR, end), "power_cut", kept, lasts))
+    return found
+
+
+def _boot_1970(rng: random.Random, start: Instant, end: Instant, busy: list[Instant]) -> list[Happening]:
+    """A box without a clock of its own starts in 1970; ``detail``: how long until NTP sets its clock, in ms.
+
+    While nobody knows the time devices have none either, and what comes twice then comes as new: nothing else goes
+    wrong in these minutes, or the oracle would know no alarm for certain.
+    """
+    at = rng.randrange(start + HOUR, end - HOUR)
+    if rng.random() < 0.4 or any(at - 2 * HOUR < other < at + 2 * HOUR for other in busy):
+        return []
+    wait = rng.choice((20 * SECOND, 5 * MINUTE, 12 * MINUTE))
+    return [Happening(at, "boot_1970", str(wait), rng.choice((5 * SECOND, 40 * SECOND, 5 * MINUTE)))]
 
 
 def _steps(rng: random.Random, start: Instant, end: Instant) -> list[Happening]:

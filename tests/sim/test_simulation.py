@@ -24,8 +24,8 @@ from sensor_guard.notify.worker import SmsWorker
 from sensor_guard.sinks.mirror import Mirror
 from sensor_guard.testing import START
 from tests.sim import config
-from tests.sim.__main__ import one, quiet
 from tests.sim.invariants import Invariant
+from tests.sim.pool import one, outcomes, quiet
 from tests.sim.run import Outcome, compare, run, world_of
 from tests.sim.script import write
 from tests.sim.world import Settings
@@ -45,11 +45,10 @@ def _quiet():
     config.config.cache_clear()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2_400)
 def test_nothing_is_violated_in_any_world():
-    for seed in range(SEEDS):
-        outcome = one((seed, 7))
-        assert outcome.found == [], outcome.told()
+    failed = [outcome for outcome in outcomes(range(SEEDS), 7, 2) if outcome.found]
+    assert not failed, "\n\n".join(outcome.told() for outcome in sorted(failed, key=lambda one: one.seed))
 
 
 def test_the_same_seed_is_the_same_world():
@@ -63,6 +62,32 @@ def test_a_world_that_fails_says_how_to_see_it_again(monkeypatch):
     outcome = first_failure()
     assert f"again: python -m tests.sim --seed {outcome.seed} --days {outcome.days}" in outcome.told()
     assert str(outcome.found[0].invariant) in outcome.told()
+
+
+HAPPENINGS = {
+    "power_cut_nothing": "'power_cut', detail='nothing'",
+    "power_cut_sessions": "'power_cut', detail='sessions'",
+    "qos0": "best_effort='h",
+    "qos0_lost": "'(cut|power_cut)'.*best_effort='h",
+    "retained": "'session_expires'.*retains=True",
+    "boot_1970": "'boot_1970'",
+    "said_in_1970": "'boot_1970'",
+    "told_elsewhere": "'sms', detail='down'.*has_second_channel=True",
+}
+"""What the world counts, and what a script must hold for it."""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", HAPPENINGS)
+def test_it_happens(name):
+    fitting = (seed for seed in range(5_000) if re.search(HAPPENINGS[name], str(write(seed, START, 5))))
+    for seed in itertools.islice(fitting, 20):
+        outcome = Outcome(seed, 5)
+        world_of(outcome, Settings())
+        assert outcome.found == [], outcome.told()
+        if outcome.faults[name]:
+            return
+    raise AssertionError("it has happened in none of twenty worlds that provide for it")
 
 
 def first_failure(days: int = 5, limit: int = 60, needs: str = "") -> Outcome:
@@ -174,11 +199,11 @@ def breaks_cause(patch):
 
 
 def breaks_alarm(patch):
-    """Of a tap that runs for hours nobody hears."""
+    """Of smoke nobody hears."""
     real = Cases.raise_alarm
 
     def raise_alarm(self, rule, *rest):
-        if rule.rule_id != "water_running":
+        if rule.rule_id != "smoke":
             real(self, rule, *rest)
 
     patch.setattr(Cases, "raise_alarm", raise_alarm)
@@ -257,6 +282,7 @@ MUTATIONS = {
     Invariant.CRITICAL_NEVER_MUTED: breaks_mute,
     Invariant.SILENT_IS_NEVER_INACTIVITY: breaks_silence,
     Invariant.LOSS_IS_BLIND: breaks_blindness,
+    Invariant.DEADLINES_BEFORE_READINGS: breaks_deadlines,
     Invariant.NO_ALARM_WITHOUT_CAUSE: breaks_cause,
     Invariant.NO_MISSED_ALARM: breaks_alarm,
     Invariant.OPEN_ALARM_IS_ANSWERED_OR_ESCALATED: breaks_ladder,
@@ -269,6 +295,7 @@ MUTATIONS = {
 NEEDS = {
     Invariant.NO_ACKED_READING_LOST: "'(before_commit|full|io_commit)'",
     Invariant.NO_READING_TWICE: "kind='crash', detail='after_commit'",
+    Invariant.CRITICAL_NEVER_MUTED: "'mute_critical'",
     Invariant.SILENT_IS_NEVER_INACTIVITY: r"detail='h./power', lasts=([6-9]|1[0-4])\d{7}\b",
     Invariant.LOSS_IS_BLIND: "'(broker_kill|session_expires)', lasts=(24|180)",
     Invariant.NO_TEXT_TWICE_WITHIN_WINDOW: "",
@@ -282,14 +309,6 @@ NEEDS = {
 def test_the_simulation_notices_by_name(name, breaks, monkeypatch):
     breaks(monkeypatch)
     assert first_failure(needs=NEEDS.get(name, "")).found[0].invariant is name
-
-
-@pytest.mark.timeout(600)
-def test_the_simulation_notices_readings_that_overtake_deadlines(monkeypatch):
-    breaks_deadlines(monkeypatch)
-    # Not yet by its own name: an alarm at another time than its own is noticed before its order is.
-    found = first_failure(needs="'cut', lasts=(24|180)0").found[0].invariant
-    assert found in (Invariant.DEADLINES_BEFORE_READINGS, Invariant.NO_MISSED_ALARM, Invariant.NO_ALARM_WITHOUT_CAUSE)
 
 
 def test_the_simulation_notices_what_raises(monkeypatch):
@@ -337,6 +356,5 @@ def test_two_worlds_side_by_side_notice_by_name(name, monkeypatch):
     raise AssertionError("thirty pairs of worlds have not noticed")
 
 
-def test_what_is_not_yet_proven_by_name():
-    proven = {*MUTATIONS, *BESIDE, Invariant.NOTHING_RAISES}
-    assert set(Invariant) - proven == {Invariant.DEADLINES_BEFORE_READINGS}
+def test_every_invariant_is_proven_by_name():
+    assert {*MUTATIONS, *BESIDE, Invariant.NOTHING_RAISES} == set(Invariant)

@@ -20,6 +20,7 @@ from sensor_guard.clock import Synchrony
 from sensor_guard.config import Config, WrittenPlan
 from sensor_guard.core import Core
 from sensor_guard.decode import Router
+from sensor_guard.decode.times import EARLIEST
 from sensor_guard.errors import JournalError
 from sensor_guard.health import Counters, Heartbeats
 from sensor_guard.inbox import Event, Inbox, NewPlan, Request
@@ -35,7 +36,7 @@ from sensor_guard.standing import Standing
 from tests.sim.broker import Broker, Packet, SimConnection
 from tests.sim.clock import SimClock
 from tests.sim.disk import PAGE, Disk
-from tests.sim.provider import SimNotifier, SimSink
+from tests.sim.provider import SimNotifier, SimSecondChannel, SimSink
 from tests.sim.residents import Word, payload
 from tests.sim.script import CALM_FOR, Happening, Script
 
@@ -119,6 +120,10 @@ class World:
         self._frozen_until: Instant = 0
         self._armed = ""
         self._crash_lasts: Span = 0
+        self._is_torn = False
+        self._set_after: Span = 0  # a start in 1970: so long after it the clock is set
+        self.uncounted: list[tuple[Instant, Instant]] = []
+        """Stretches of which the box cannot know how long they were, and which it does not count; true times."""
         self._command_times: list[Instant] = []
         self._known_alarms: set[str] = set()
         self._raised_total = 0
@@ -128,6 +133,8 @@ class World:
         path = config.settings.journal.path
         self.disk = Disk(path, self._failpoint, self.count_fault)
         self.broker = Broker(lambda: self.clock.true, self._was_acked)
+        self.broker.told = self.count_fault
+        self.second = SimSecondChannel(lambda: self.clock.true, self.count_fault)
         self.notifier = SimNotifier(seed, lambda: self.clock.true, self._failpoint, self.count_fault)
         self.notifier.rates = script.sms_rates
         self.notifier.twilio.fates = dict(script.fates)
@@ -164,22 +171,23 @@ class World:
         self.disk.remove()
 
     def _advance(self, until: Instant, without: str = "") -> None:
-        clock = self.clock
+        clock, heap = self.clock, self._heap
         while True:
-            waiting = [(at, name) for name, at in self._due.items() if name != without] if self._is_alive else []
-            soonest = max(min((at for at, _ in waiting), default=FAR), self._frozen_until)
-            at = min(soonest, self._heap[0][0] if self._heap else FAR)
+            soonest = FAR
+            if self._is_alive:
+                soonest = max(self._frozen_until, min(at for name, at in self._due.items() if name != without))
+            first = heap[0][0] if heap else FAR
+            at = min(first, soonest)
             if at > until:
                 clock.true = max(clock.true, until)
                 return
             clock.true = max(clock.true, at)
             try:
-                if self._heap and self._heap[0][0] <= clock.true:
-                    heapq.heappop(self._heap)[2]()
+                if first <= clock.true:
+                    heapq.heappop(heap)[2]()
                     continue
-                ready = sorted(name for at, name in waiting if at <= clock.true)
-                if ready:
-                    self._step(ready[0] if len(ready) == 1 else self._order.choice(ready))
+                ready = [name for name, at in self._due.items() if at <= clock.true and name != without]
+                self._step(ready[0] if len(ready) == 1 else self._order.choice(sorted(ready)))
             except Crash:
                 if without:
                     raise  # the loop is in the middle of its turn: it goes down with the rest
@@ -227,7 +235,7 @@ class World:
             # The turns once a second in which there was nothing to do are left out.
             line._last_now = self.clock.now()
         self._stood_still = False
-        line.step(line.take())
+        line.step(self.inbox.take_small(0) if self.room.is_tight else self.inbox.take(0))
         if self.inbox.depth() and not self.room.is_tight:
             return 0.0
         raised = sum(self.standing.counters.raised.values())
@@ -250,6 +258,11 @@ class World:
 
     def _wake(self, name: str) -> None:
         self._due[name] = self.clock.true
+
+    def _wake_sms(self) -> None:
+        """The worker is woken after each commit; here only where it was given something."""
+        if self.standing.worker._mail:
+            self._wake("sms")
 
     def _pause(self, seconds: float) -> bool:
         self._advance(self.clock.true + round(seconds * 1_000), without="loop")
@@ -275,8 +288,10 @@ class World:
     def _start(self) -> None:
         """Do what ``app.Daemon`` does."""
         clock, config = self.clock, self.config
-        clock.reborn()
         journal = self.disk.open()
+        if self._set_after:
+            self._starts_in_1970(journal.last_now() or 0)
+        clock.reborn()
         had_session = journal.last_now() is not None
         self.inbox = SimInbox(self._wake_loop)
         router = Router(config.topics)
@@ -294,7 +309,7 @@ class World:
                      "urgent": clock.true}  # fmt: skip
         self.standing.worker = parts.make_worker(config, journal, self.inbox, clock.now())
         self.standing.worker._jitter = self.standing.worker._channel._jitter = random.Random(self.seed)
-        self.line.tellers.append(lambda: self._wake("sms"))
+        self.line.tellers.append(self._wake_sms)
         self.standing.mirror = parts.make_mirror(config, journal, self.inbox, clock.now())
         self.standing.mirror._jitter = random.Random(self.seed)
         topics = Topics(router.filters, router.urgent_topics)
@@ -319,10 +334,11 @@ class World:
             self._armed = ""
             raise Crash
 
-    def _die(self, *, torn: bool = False) -> None:
+    def _die(self) -> None:
         self._is_alive = False
         self._armed = ""
-        self.disk.kill(torn=torn)
+        self.disk.kill(torn=self._is_torn)
+        self._is_torn = False
         for connection in (self.subscriber.bulk, self.subscriber.urgent):
             self.broker.gone(connection._client_id)
         for reader in (getattr(self.standing.mirror._source, "_reader", None),):
@@ -346,6 +362,57 @@ class World:
             return
         self._armed = one.detail
         self.at(self.clock.true + 40 * MINUTE, self._give_up_crash)
+
+    def _do_power_cut(self, one: Happening) -> None:
+        """Box and broker are gone together, and come back in any order."""
+        if not self._is_alive or not self.broker.is_reachable or self._is_near_a_command():
+            if self.clock.true < self.end - CALM_FOR - HOUR:
+                self.at(self.clock.true + 3 * MINUTE, lambda: self._do_power_cut(one))
+            return
+        self.count_fault(f"power_cut_{one.detail}")
+        self.note(f"power cut for {one.lasts} ms; the broker kept {one.detail}")
+        rng, broker = random.Random(f"{self.seed}:power:{one.at}"), self.broker
+        back = self.clock.true + one.lasts + rng.randrange(8_000)
+        self._outage("broker_offline", back - self.clock.true)
+        broker.stop()
+        broker.is_reachable = False
+        self.at(back, broker.start_from_old_save if one.detail == "sessions" else lambda: broker.start(keeps=False))
+        self.at(back + SECOND, lambda: setattr(broker, "is_reachable", True))
+        self.at(back + SECOND + rng.randrange(250, 8_000), self._try_again)
+        self._crash_lasts, self._is_torn = one.lasts + rng.randrange(8_000), rng.random() < 0.5
+        raise Crash
+
+    def _do_boot_1970(self, one: Happening) -> None:
+        """The power goes, and with it the time: until NTP answers it is the first minute of 1970."""
+        place = bisect_left(self._busy_times, self.clock.true - 12 * SECOND)
+        is_quiet = not any(at < self.clock.true + one.lasts + MINUTE for at in self._busy_times[place : place + 1])
+        if not self._is_alive or self.disk.mode != "ok" or not is_quiet or self._is_near_a_command():
+            if self.clock.true < one.at + HOUR:
+                self.at(self.clock.true + 3 * MINUTE, lambda: self._do_boot_1970(one))
+            return
+        self.count_fault("boot_1970")
+        self.note(f"the box is off for {one.lasts} ms and starts in 1970")
+        self._crash_lasts, self._set_after = one.lasts, int(one.detail)
+        raise Crash
+
+    def _starts_in_1970(self, last: Instant) -> None:
+        """What the clock finds when it is looked at. ``last``: the newest time in the journal."""
+        clock = self.clock
+        self.uncounted.append((last - clock.followed, clock.true))
+        clock.wall_offset = MINUTE - clock.true
+        self.is_synchronised = False
+        set_at = self._lull(clock.true + self._set_after)
+        self._set_after = 0
+        self._outage("clock_unsynchronised", set_at - clock.true)
+        self.at(set_at, self._sets_clock)
+
+    def _sets_clock(self) -> None:
+        self.is_synchronised = True
+        self._step_clock(-self.clock.wall_offset)
+
+    def counted(self, at: Instant) -> Instant:
+        """A true time in the time that the journal counts, which leaves out what nobody knows the length of."""
+        return at - sum(max(0, min(at, ends) - begins) for begins, ends in self.uncounted)
 
     def _kill(self) -> None:
         raise Crash
@@ -492,11 +559,17 @@ class World:
         # The bridge runs on the box; in a world whose clock is set, everybody takes the time from there.
         device_now = self.clock.wall() if self.script.steps_clock else self.clock.true
         self.said_at[word.uid] = device_now
+        if device_now < EARLIEST:
+            self.count_fault("said_in_1970")
         body = payload(word, device_now)
         self.at(self.clock.true + word.delay, lambda: self._publish(word, body))
 
     def _publish(self, word: Word, body: bytes) -> None:
-        if self.broker.publish(Packet(word.topic, body, 1, word.uid)):
+        qos = 0 if word.home_id == self.script.best_effort and word.sensor_id not in ("smoke", "panic") else 1
+        is_taken = self.broker.publish(Packet(word.topic, body, qos, word.uid), retain=self.script.retains)
+        if qos == 0:
+            self.count_fault("qos0" if is_taken else "qos0_lost")  # said once, and never again
+        elif is_taken:
             self.published.add(word.uid)
         elif word.uid >= 0:
             # The device has no PUBACK: it tries again, in the order in which it spoke.
@@ -586,7 +659,10 @@ class World:
 def _sim_parts(world: World) -> Iterator[None]:
     """Let ``parts`` make the worker and the mirror with the world's channel and history."""
     notifiers, sinks = parts.NOTIFIERS, parts.SINKS
-    parts.NOTIFIERS = {"twilio": lambda _settings, _token: world.notifier}
+    parts.NOTIFIERS = {
+        "twilio": lambda _settings, _token: world.notifier,
+        "console": lambda _settings, _token: world.second,
+    }
     parts.SINKS = {"influxdb": lambda _settings, _token: world.sink}
     checkpoints, pulse = core.CHECKPOINT_EVERY, lane.PULSE_EVERY
     steps, work_room = room.PRUNE_STEPS, room.WORK_ROOM
@@ -601,7 +677,8 @@ def _sim_parts(world: World) -> Iterator[None]:
 
     Link.lost = lost_with_pulses
     # Mostly far apart: a checkpoint costs a world more than a day of readings, and a long tail is the harder case.
-    core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice((20 * MINUTE, 6 * HOUR, DAY))
+    often = (20 * MINUTE, *(2 * HOUR, 6 * HOUR, DAY) * 3)
+    core.CHECKPOINT_EVERY = random.Random(f"{world.seed}:checkpoints").choice(often)
     try:
         yield
     finally:
