@@ -314,6 +314,9 @@ def signals(plan: HomePlan, history: History, lateness: Span, end: Instant) -> l
             )
             if is_fresh and "smoke" not in is_open:
                 stood = any(begins <= rises_at + lateness and rises_at <= ends for begins, ends in frozen)
+                # Blind since the closing, nobody knows whether it still burns: the detector's next word says so.
+                closed = rises_at - SMOKE_REARM
+                stood = stood or any(begins <= rises_at and closed <= ends for begins, ends in history.blind())
                 found.append(Due("smoke", rises_at, "perhaps" if stood else "signal"))
                 is_open.add("smoke")
             rises_at = FAR
