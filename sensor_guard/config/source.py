@@ -29,8 +29,9 @@ from ruamel.yaml.reader import ReaderError
 from sensor_guard.config.syntax import Place, character_problem, place_of_offset, syntax_problem
 from sensor_guard.errors import Problem
 
-FILE_LIMIT = 1024 * 1024
-"""Largest YAML file in bytes. ruamel needs about 2 s for it; larger lists of homes belong in a CSV."""
+FILE_LIMIT = 8 * 1024 * 1024
+"""Largest YAML file in bytes: the contacts of 50,000 homes. ruamel needs some 2 s for each MiB, once for each version
+of a file; lists of homes belong in a CSV."""
 DEPTH_LIMIT = 20
 ALIAS_LIMIT = 10_000
 """Most values that aliases may add: an alias bomb of a few lines would fill the memory."""
