@@ -94,8 +94,10 @@ class Forks:
     """Has each process forked from one that has imported everything."""
 
     def __init__(self) -> None:
+        # By the number of the start: within half an hour of kills the kernel gives the same pid again.
         self._ended: dict[int, int] = {}
         self._pids: list[int] = []
+        self._running: dict[int, int] = {}  # pid -> number
         self._news = threading.Condition()
         self._asking = threading.Lock()
 
@@ -111,10 +113,9 @@ class Forks:
 
     def __exit__(self, *_: object) -> None:
         assert self._server.stdin is not None
-        for pid in self._pids:
-            if pid not in self._ended:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in list(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._server.stdin.close()  # it ends, and its children with it
         self._server.wait(10)
         assert self._server.stdout is not None
@@ -129,7 +130,7 @@ class Forks:
             if not self._news.wait_for(lambda: len(self._pids) > count, 60):
                 raise LimitError("the fork server does not answer")
             pid = self._pids[count]
-        return Child(pid, lambda: self._ended.get(pid))
+        return Child(pid, lambda: self._ended.get(count))
 
     def _listen(self) -> None:
         assert self._server.stdout is not None
@@ -137,9 +138,10 @@ class Forks:
             words = line.split()
             with self._news:
                 if words[0] == b"started":
+                    self._running[int(words[1])] = len(self._pids)
                     self._pids.append(int(words[1]))
                 elif words[0] == b"ended":
-                    self._ended[int(words[1])] = int(words[2])
+                    self._ended[self._running.pop(int(words[1]))] = int(words[2])
                 self._news.notify_all()
 
 
