@@ -179,6 +179,7 @@ class Stall:
         wanted = {text.notification_id: text for text in calls if text.notification_id not in taken | called_back}
         newest_first = sorted(wanted.values(), key=lambda text: -text.alarm_at)
         worker.back_up(newest_first[:OFFER_LIMIT])
+        self._wake()
 
     def _waiting_on_disk(self, now: Instant) -> list[Notification]:
         """Give the texts that were stored before and cannot be leased now; none where the disk cannot be read."""

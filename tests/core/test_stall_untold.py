@@ -103,6 +103,21 @@ def test_a_cry_that_was_stored_and_not_sent_goes_out_on_the_second_way_though_th
     assert sorted(seen) == [(f"{PANIC}.1", "worker1"), (f"{PANIC}.2", "family1")]
 
 
+def test_who_sends_is_woken_for_what_the_second_way_is_to_take(bench):
+    bench.says("h1/panic", 1)
+    bench.turns()
+    seen, back_up = [], bench.worker.back_up
+    bench.worker.back_up = lambda texts: (seen.append("offer"), back_up(texts))
+    bench.line.tellers.append(lambda: seen.append("woken"))
+    bench.fails(IO, heals=30)
+    bench.says("h2/power_w", 80)
+    bench.turn()
+
+    offers = [place for place, what in enumerate(seen) if what == "offer"]
+    assert offers
+    assert {seen[place + 1] for place in offers} == {"woken"}
+
+
 def test_what_was_answered_meanwhile_is_not_told_on_the_second_way(bench):
     bench.second_way.works = False
     asks = {
