@@ -204,7 +204,9 @@ class Outbox:
             (offset,),
         )
         self._db.execute(
-            "UPDATE outbox SET attempted_at = attempted_at + ? WHERE attempted_at > ?", (offset, now - offset - DAY)
+            # Up to the step: what lies beyond was tried before the clock was set back, and stayed where it was then.
+            "UPDATE outbox SET attempted_at = attempted_at + ? WHERE attempted_at > ? AND attempted_at <= ?",
+            (offset, now - offset - DAY, now - offset),
         )
 
     def cancel(self, notification_ids: Iterable[str], now: Instant) -> int:

@@ -422,6 +422,18 @@ def test_a_persons_day_moves_with_the_clock(journal):
     assert [at for _, at, _ in moved] == [T0 - 30 * DAY + 20] * 2
 
 
+def test_a_box_that_was_in_1970_for_an_hour_leaves_older_texts_where_they_were(journal):
+    rush(journal, 2)
+    assert len(fold(journal, T0 + 20)) == 2
+    in_1970 = T0 + 3 * DAY
+    with journal.batch(HOUR) as batch:
+        batch.shift_texts(HOUR - in_1970)
+    with journal.batch(in_1970 + HOUR) as batch:
+        batch.shift_texts(in_1970 + HOUR - 2 * HOUR)
+
+    assert [at for _, at, _ in journal.texts_tried_between(0, 1 << 50)] == [T0 + 20] * 2
+
+
 def test_the_newest_text_of_an_alarm_is_the_newest_though_the_clock_was_set_back(journal, risen):
     """Somebody was told, then the clock is set back, and the next call finds nobody: that is untold."""
     lease(journal)
