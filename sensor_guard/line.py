@@ -133,6 +133,9 @@ class Line:
         self._steps = [step for step in self._steps if real - step[2] <= _REMEMBERED_FOR]
         if offset > 0:
             self._steps = [*self._steps, (now, offset, real)][-STEPS_LIMIT:]
+        elif offset:
+            # By the clock of now that step was so much earlier: what comes from here on came after it.
+            self._steps = [(at + offset, by, when) for at, by, when in self._steps]
         return offset, now
 
     def _follow(self, offset: Span) -> None:

@@ -36,6 +36,19 @@ def test_a_step_in_the_middle_of_the_hold_moves_nothing(world, offset):
     assert is_on_time(box), box.raised_at
 
 
+@pytest.mark.parametrize("back", [-2 * HOUR, -30 * MINUTE])
+def test_what_comes_after_a_step_ahead_was_taken_back_came_when_it_came(world, back):
+    """Somebody mistypes the hour, and sets it right at once."""
+    box = world(LOW)
+    box.reads(HOUR)
+    box.step(2 * HOUR)
+    box.step(back)
+    box.says("h1/power_w", 80)
+
+    ((_, reading),) = box.journal.reader.readings_after(box.journal.last_seq - 1, 1)
+    assert (reading.value, reading.received_at) == (80.0, box.clock.now())
+
+
 @pytest.mark.parametrize("offset", [step for step in STEPS if step < HOUR])
 def test_devices_that_know_the_time_better_than_the_box_change_nothing(world, offset):
     box = world(LOW)
