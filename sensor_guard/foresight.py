@@ -39,7 +39,7 @@ class Foresight:
         self._copy: Engine | None = None
         self._next = _FIRST_NUMBER
         self._seen = 0
-        self._clock_news: list[ClockStepped | ClockKnown] = []  # since the copy was begun
+        self._clock_news: list[tuple[Turn, ClockStepped | ClockKnown]] = []  # since the copy was begun
         self.texts: dict[str, Notification] = {}
         self.called_back: set[str] = set()
 
@@ -58,7 +58,7 @@ class Foresight:
                 continue
             inputs = list(self._inputs_of(turn))
             self._add_homes(copy, _homes_of(inputs))
-            self._clock_news += [item for item in inputs if isinstance(item, ClockStepped | ClockKnown)]
+            self._clock_news += [(turn, item) for item in inputs if isinstance(item, ClockStepped | ClockKnown)]
             numbered = [(self._next + n, item) for n, item in enumerate(inputs)]
             self._next += len(inputs)
             known = set(copy.homes)
@@ -84,7 +84,9 @@ class Foresight:
             home = engine.homes[home_id]
             copied = copy.homes[home_id] = snapshot.load_home(copy, home.plan, _copied(snapshot.save_home(home)))
             effects = Effects()
-            for item in self._clock_news:  # it comes late: the copy's other homes were told at the time
+            for turn, item in self._clock_news:  # it comes late: the copy's other homes were told at the time
+                if turn.effects is not None:
+                    continue  # the engine was fed with it since, and this home has it from there
                 if isinstance(item, ClockStepped):
                     elsewhen.shift(copied, item.offset)
                 else:

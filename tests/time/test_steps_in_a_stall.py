@@ -181,6 +181,24 @@ def test_a_test_in_a_home_lasts_as_long_as_it_was_to_though_the_clock_is_set_in_
 
 
 @pytest.mark.parametrize("offset", [2 * HOUR, -2 * HOUR])
+def test_a_step_that_the_engine_has_taken_since_is_not_taken_twice_by_who_is_copied_then(world, offset):
+    """At first no transaction can be begun; from the 15th second on it is begun, fed, and not committed."""
+    box = world("panic")
+    sent = []
+    box.line.standing.worker = Sender(sent)
+    box.turn(command(box, CommandKind.TEST_MODE, until=box.clock.now() + HOUR))
+    box.sets(offset)()
+    box.journal.early = True
+    happens = {
+        15: [lambda: setattr(box.journal, "early", False)],
+        20: [lambda: box.inbox.put(urgent(box, "h1/panic", 1), urgent=True)],
+    }
+    box.stalls(60, happens, Fault("influxdb_offline", active=False, at=box.clock.now()))
+
+    assert [text.home_id for text in sent] == []
+
+
+@pytest.mark.parametrize("offset", [2 * HOUR, -2 * HOUR])
 def test_the_copy_and_the_engine_come_to_the_same_texts(world, offset):
     box = world("panic")
     sent = []
