@@ -7,8 +7,8 @@ disk is not written once per message.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sensor_guard.config import WrittenPlan
@@ -25,6 +25,7 @@ from sensor_guard.model import (
     LinkUp,
     Message,
     NotificationState,
+    Span,
 )
 
 BATCH_LIMIT = 500
@@ -203,6 +204,13 @@ class Inbox:
                 self._bulk.extend(kept)
             return taken
 
+    def set_back(self, offset: Span) -> None:
+        """The clock was set back, by a negative ``offset``: what is to be tried again waits no longer for that."""
+        with self._condition:
+            moved = set_back(self._bulk, offset)
+            self._bulk.clear()
+            self._bulk.extend(moved)
+
     def taken_texts(self) -> set[str]:
         """Name the texts that the provider has taken, or the person has, by the reports that wait here."""
         with self._condition:
@@ -256,3 +264,13 @@ class Inbox:
     def depth(self) -> int:
         """Count what waits."""
         return len(self._urgent) + len(self._bulk)
+
+
+def set_back(events: Iterable[Event], offset: Span) -> list[Event]:
+    """Give events with the times of their reports as they are after a step of the clock."""
+    return [
+        replace(event, at=event.at + offset, retry_at=event.retry_at + offset)
+        if isinstance(event, DeliveryReport) and event.retry_at is not None
+        else event
+        for event in events
+    ]

@@ -11,7 +11,7 @@ import structlog
 
 from sensor_guard.clock import Clock, Synchrony
 from sensor_guard.core import Core
-from sensor_guard.inbox import Event
+from sensor_guard.inbox import Event, set_back
 from sensor_guard.journal import JournalFullError, JournalUnavailableError
 from sensor_guard.model import (
     ClockKnown,
@@ -118,6 +118,8 @@ class Line:
             now = self.clock.now()  # the disk may have refused it for hours, and the clock may have been set again
         if offset:
             self._follow(offset)
+            if offset < 0:
+                events = set_back(events, offset)
         self._last_now = now
         if not self._turn(self.core.turn(self._restamped(events), now)):
             return False
@@ -140,6 +142,9 @@ class Line:
 
     def _follow(self, offset: Span) -> None:
         """Let whoever else counts by the wall clock follow a step."""
+        if offset < 0:
+            # Set ahead, a text that waits is tried at once: too soon, and never too late.
+            self.standing.inbox.set_back(offset)
         if self.standing.worker is not None:
             self.standing.worker.shift(offset)
             self.wake_tellers()

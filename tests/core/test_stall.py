@@ -8,7 +8,7 @@ from sensor_guard import stall
 from sensor_guard.config import WrittenPlan
 from sensor_guard.inbox import NewPlan, Request
 from sensor_guard.journal import JournalBusyError, JournalFullError, JournalIOError, JournalReadOnlyError
-from sensor_guard.model import AlarmOutcome, CommandKind, DeliveryReport, NotificationState
+from sensor_guard.model import HOUR, AlarmOutcome, CommandKind, DeliveryReport, NotificationState
 from tests.core.conftest import plan
 from tests.core.line import Bench
 
@@ -250,6 +250,24 @@ def test_a_text_that_did_not_get_through_goes_out_again_though_the_disk_stays_aw
 
     assert [one[1:] for one in tries if one[0] == f"{PANIC}.1"] == [(1, 10), (2, 15), (3, 20)]
     assert {row[2:] for row in bench.outbox()} == {("delivered", 3)}
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_text_is_tried_again_when_it_was_to_be_though_the_clock_is_set_back_by_two_hours(bench, stalls):
+    """The word of its failure is still in the inbox then, with times of the clock before."""
+    bench.worker.reports = False
+    bench.says("h1/panic", 1)
+    bench.turn()
+    failed, now = bench.worker.sent[0].notification_id, bench.clock.now()
+    bench.inbox.put(DeliveryReport(failed, NotificationState.PENDING, now, retry_at=now + 30_000))
+    if stalls:
+        bench.fails(IO, heals=20, meanwhile={5: lambda: bench.clock.step(-2 * HOUR)})
+        assert bench.line.step([bench.message("h2/power_w", 80)])
+    else:
+        bench.clock.step(-2 * HOUR)
+    bench.turns()
+
+    assert bench.journal.next_text_at() - bench.clock.now() == (10_000 if stalls else 30_000)
 
 
 def test_a_retry_that_is_not_yet_due_is_the_outboxs_business_when_the_disk_is_back(bench):
