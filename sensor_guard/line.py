@@ -82,7 +82,7 @@ class Line:
         """Called when there is something new to tell: a text, an alarm, a word of a person or of the box. Not for
         readings alone: each of these threads would look into the journal for nothing, while one is fed or told of."""
         self.on_step: list[Callable[[Span], None]] = []
-        """Called after a step of the wall clock (on disk, but for one in a stall): whoever counts by the wall clock."""
+        """Called after a step of the wall clock, before it is on disk: whoever counts by the wall clock."""
         self.room = room
         self._synchrony = synchrony
         self.notices_pauses = False
@@ -109,6 +109,10 @@ class Line:
             JournalCorruptError: the journal is damaged, whoever has found it.
         """
         offset, now = self._look_at_clock()
+        if offset:
+            self._follow(offset)
+            if offset < 0:
+                events = set_back(events, offset)
         if self.room is not None:
             events = [*events, *self._look_at_room(self.room, now)]
         news = [*self._pause_news(events, now - offset), *self._clock_news(offset, now)]
@@ -116,10 +120,6 @@ class Line:
             if not self._turn(self.core.turn(news, now)):
                 return False
             now = self.clock.now()  # the disk may have refused it for hours, and the clock may have been set again
-        if offset:
-            self._follow(offset)
-            if offset < 0:
-                events = set_back(events, offset)
         self._last_now = now
         if not self._turn(self.core.turn(self._restamped(events), now)):
             return False

@@ -135,6 +135,17 @@ def test_the_calendar_and_the_sender_follow_a_step_in_a_stall(world):
     assert followed == [2 * HOUR]
 
 
+def test_the_sender_follows_a_step_at_once_though_the_disk_refuses_the_word_of_it(world):
+    """Set back by two hours it would hold every call for help until the old time of its last one has come again."""
+    box = world(LOW)
+    followed = []
+    box.line.on_step.append(lambda by: followed.append((by, box.second)))
+    box.sets(-2 * HOUR)()
+    box.stalls(SHORT, {}, box.message("h1/power_w", 3))
+
+    assert followed == [(-2 * HOUR, 0)]
+
+
 def test_a_clock_that_is_put_right_in_a_stall_is_known_afterwards_and_said_once(world):
     box = world(LOW, "clock_unsynchronised")
     box.off()
