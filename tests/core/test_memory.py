@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from sensor_guard.memory import TIDY_EVERY, Tidy
+from sensor_guard.memory import STANDS_ABOVE, TIDY_EVERY, Tidy
 
 
 class Cycle:
@@ -23,4 +23,19 @@ def test_cycles_are_collected_now_and_then_and_not_after_every_turn():
         assert left() is None
         assert not tidy.look(100.0 + TIDY_EVERY + 1)
     finally:
+        gc.enable()
+
+
+def test_what_has_come_to_stay_is_not_looked_at_again():
+    gc.collect()
+    gc.disable()
+    try:
+        few = gc.get_freeze_count()
+        Tidy(0.0).look(TIDY_EVERY)
+        stays = [[] for _ in range(STANDS_ABOVE + 1)]
+        Tidy(0.0).look(TIDY_EVERY)
+        assert gc.get_freeze_count() >= few + len(stays)
+        assert len(gc.get_objects()) < STANDS_ABOVE
+    finally:
+        gc.unfreeze()
         gc.enable()
