@@ -72,7 +72,7 @@ class Stall:
         self._core, self._standing, self._clock, self._wake = core, standing, clock, wake
         self._clock_news, self._restamp = clock_news, restamp
         self._began: float | None = None
-        self._is_told = False
+        self._is_told = self._stands_still = False
         self._foresight = Foresight(core)
 
     def begins(self, error: JournalUnavailableError) -> None:
@@ -98,10 +98,12 @@ class Stall:
             # The engine wanted another text after all: it goes out as usual, so somebody may get two.
             log.warning("text.unmatched", notification_ids=lost[:20])
             self._core.unstored.clear()
+        if self._stands_still:
+            self._stands_still = False
+            self._standing.take_all_again()
         if not self._is_told:
             return []
         self._is_told = False
-        self._standing.take_all_again()
         return [Fault(FAULT, active=False, at=now)]
 
     def meanwhile(self, waiting: list[Turn]) -> None:
@@ -109,23 +111,33 @@ class Stall:
         core, clock = self._core, self._clock
         news, now = self._clock_news(waiting), clock.now()
         if news:
-            waiting.append(core.turn(news, now))
+            waiting.append(core.turn([*self._stand_still(waiting), *news], now))
         if len(waiting) < JOIN_LIMIT:
             joining = [event for event in self._standing.inbox.take_urgent() if not self._is_answered(event)]
             if joining:
-                waiting.append(core.turn(self._restamp(joining), now))
+                waiting.append(core.turn([*self._stand_still(waiting), *self._restamp(joining)], now))
         assert self._began is not None
         if clock.monotonic() - self._began < UNSTORED_AFTER:
             return
         if not self._is_told:
             self._is_told = True
             reason = self._standing.counters.stalled
-            # Until it is over nobody sees anything: what falls due meanwhile may be disproved by what waits.
-            waiting.append(core.turn([LinkLost(now), Fault(FAULT, active=True, at=now, detail=reason)], now))
+            told = Fault(FAULT, active=True, at=now, detail=reason)
+            waiting.append(core.turn([*self._stand_still(waiting), told], now))
         if self._foresight.follow(waiting, now) and len(waiting) < TIME_LIMIT:
             waiting.append(core.turn([], now))
         self._send(now)
         self._tell_elsewhere(now)
+
+    def _stand_still(self, waiting: Sequence[Turn]) -> list[LinkLost]:
+        """Give what goes before the first that joins: time stands still where the turn that failed was taken.
+
+        Until it is over nobody sees the readings that have come since: what falls due may be disproved by them.
+        """
+        if self._stands_still:
+            return []
+        self._stands_still = True
+        return [LinkLost(waiting[0].now)]
 
     def _is_answered(self, event: Event) -> bool:
         """Answer a question at once: it changes nothing, and whoever asks wants to know what is wrong."""

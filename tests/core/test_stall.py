@@ -218,6 +218,25 @@ def test_what_waits_in_the_broker_is_handed_over_before_anything_falls_due(bench
     assert [alarm_id for alarm_id, _, _ in bench.alarms()] == ["gateway.journal_unwritable.20260301T000015Z"]
 
 
+@pytest.mark.parametrize("heals", [8, 20])
+def test_a_hold_that_ends_as_the_disk_refuses_is_disproved_by_what_waits(bench, heals):
+    """The tap was off a moment before the two hours were over: it waited, and somebody cried behind it."""
+    for passes in ("30m", "30m", "30m", "29m58s"):
+        bench.says("h1/flow_l_min", 5)
+        bench.turns()
+        bench.clock.passes(passes)
+    bench.fails(
+        IO,
+        heals=heals,
+        meanwhile={1: lambda: bench.says("h1/flow_l_min", 0), 4: lambda: bench.says("h2/panic", 1)},
+    )
+    bench.says("h2/flow_l_min", 0)
+    bench.turns()
+
+    assert bench.core.engine.drained
+    assert "water_running" not in {alarm_id.split(".")[1] for alarm_id, _, _ in bench.alarms()}
+
+
 def test_a_daemon_that_is_stopped_meanwhile_has_acknowledged_nothing(bench):
     bench.fails(IO, heals=None)
     bench.says("h1/panic", 1)
