@@ -154,9 +154,11 @@ class Core:
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
         last_now = self.journal.last_now()
+        # What was missing by then has been told; where the connection was gone, nothing was since.
+        told_until = last_now if last_now is None or self.engine.drained else min(last_now, self.engine.frozen_at)
         self._follow_clock(last_now, now, clock_known)
         if blind_start:
-            self._restore_gaps(last_now or now, now)
+            self._restore_gaps(now if told_until is None else told_until, now)
             self.commit(self.turn([LinkLost(min(now, self.journal.last_now() or now))], now))
         if not settle:
             return differences
@@ -266,9 +268,10 @@ class Core:
             if not isinstance(item, (Work, Probe)) and not callable(item):
                 items.append(item)
                 turn.words.append(item)
-        for fault in self.gaps.settle(now, self._written.plan.lateness):
-            items.append(fault)
-            turn.words.append(fault)
+        if self.engine.drained and not self.is_refused:  # else what is missing may be what waits, here or in the broker
+            for fault in self.gaps.settle(now, self._written.plan.lateness):
+                items.append(fault)
+                turn.words.append(fault)
         return turn
 
     def _put_aside(self, message: Quarantined, turn: Turn) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from sensor_guard.gaps import QUIET
 from sensor_guard.journal.errors import JournalFullError
-from sensor_guard.model import DEVICE_TIME, LinkUp, Reading
+from sensor_guard.model import DEVICE_TIME, Drained, LinkLost, LinkUp, Reading
 from tests.core.conftest import Box, at, plan
 
 RAISED = "gateway.device_gap.20260301T000110Z"
@@ -84,6 +84,47 @@ def test_a_gap_that_was_told_as_blind_is_counted_only(box):
     assert not faults(box)
 
 
+def test_what_waits_while_the_disk_refuses_may_fill_a_gap(box):
+    box.hears(1, 1)
+    box.hears(2, 3)
+    box.journal.failing = 1
+    stuck = box.core.turn([box.message("t", 4, at("3s"))], at("3s"))
+    with pytest.raises(JournalFullError):
+        box.core.commit(stuck)
+    joined = box.core.turn([LinkLost(at("3s"))], at("3m"))
+    box.core.commit(stuck)
+    box.core.commit(joined)
+    box.step("181s", box.message("t", 2, at("1s")), Drained(at("181s")))
+    box.step("10m")
+    assert not faults(box)
+
+
+@pytest.mark.parametrize("waited", [(), (3,)])
+def test_what_waits_in_the_broker_may_fill_a_gap(box, waited):
+    for second, seq in ((7, 1), (8, 2), (9, 4)):
+        box.hears(second, seq)
+    box.step("12s", LinkLost(at("10s")))
+    box.step("10m")
+    box.step("601s", *(box.message("t", seq, at("8s")) for seq in waited))
+    assert not faults(box)
+
+    box.step("602s", Drained(at("602s")))
+    box.step("604s")
+    assert len(faults(box)) == 1 - len(waited)
+
+
+def test_a_restart_while_the_connection_is_gone_forgets_no_gap(box):
+    for second, seq in ((7, 1), (8, 2), (9, 4)):
+        box.hears(second, seq)
+    box.step("12s", LinkLost(at("10s")))
+    box.asks("5m", "away", "h1", until=at("2h"))
+    box.off()
+    box.on(at("6m"), blind_start=True)
+    box.step("7m", Drained(at("7m")))
+    box.step("8m")
+    assert len(faults(box)) == 1
+
+
 @pytest.mark.parametrize("restarted_at", ["12s", "65s", "2m"])
 def test_a_restart_neither_repeats_nor_forgets_a_gap(box, restarted_at):
     for second, seq in ((7, 1), (8, 2), (9, 4)):
@@ -92,6 +133,7 @@ def test_a_restart_neither_repeats_nor_forgets_a_gap(box, restarted_at):
         box.step("70s")
     box.off()
     box.on(at(restarted_at), blind_start=True)
+    box.step("149s", Drained(at("149s")))
     box.says("150s", "t", 5)
     box.step("3m")
     box.step("5m")
