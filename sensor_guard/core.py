@@ -154,6 +154,8 @@ class Core:
         log.info("journal.restored", homes=len(self.engine.homes), batches=batches)
         self._checkpoint_at = now
         last_now = self.journal.last_now()
+        if last_now is not None:
+            last_now = max(last_now, self.engine.now)  # a checkpoint is no batch, and time alone may have led up to it
         # What was missing by then has been told; where the connection was gone, nothing was since.
         told_until = last_now if last_now is None or self.engine.drained else min(last_now, self.engine.frozen_at)
         self._follow_clock(last_now, now, clock_known)

@@ -10,7 +10,7 @@ from sensor_guard import core as core_module
 from sensor_guard.config import WrittenPlan
 from sensor_guard.errors import JournalError
 from sensor_guard.journal import JournalUnavailableError
-from sensor_guard.model import AlarmOutcome, ClockStepped, Command, CommandKind, NotificationState
+from sensor_guard.model import AlarmOutcome, ClockStepped, Command, CommandKind, Fault, NotificationState
 from sensor_guard.testing import START, span
 from tests.core.conftest import Box, at, plan
 
@@ -336,3 +336,17 @@ def test_an_open_alarm_that_the_replay_does_not_know_is_open_and_told_all_the_sa
     assert box.asks("3m", CommandKind.CLOSE, "h1.panic.20260301T000100Z", outcome=AlarmOutcome.FINE) is None
     box.off()
     assert box.on(at("4m")) == 0
+
+
+def test_a_box_that_starts_in_1970_goes_back_from_where_time_alone_had_led(box):
+    """Nothing came for six minutes but a checkpoint: the fault's five minutes begin anew all the same."""
+    box.says("1s", "h1/power_w", 80)
+    box.step("6m")
+    assert box.journal.last_now() == at("1s")
+    assert json.loads(box.journal.engine_state())["now"] == at("6m")
+    box.off()
+
+    box.on(MINUTE, blind_start=True, clock_known=False)
+    assert box.core.engine.now == MINUTE
+    box.step(MINUTE, Fault("clock_unsynchronised", active=True, at=MINUTE))
+    assert box.alarms() == []

@@ -5,6 +5,7 @@ are turned one step at a time, in an order drawn from the seed, as threads would
 """
 
 import heapq
+import json
 import random
 from bisect import bisect_left
 from collections import Counter
@@ -24,7 +25,7 @@ from sensor_guard.decode.times import EARLIEST
 from sensor_guard.errors import JournalError
 from sensor_guard.health import Counters, Heartbeats
 from sensor_guard.inbox import Event, Inbox, NewPlan, Request
-from sensor_guard.journal import JournalUnavailableError
+from sensor_guard.journal import Journal, JournalUnavailableError
 from sensor_guard.line import Line
 from sensor_guard.model import DAY, HOUR, MINUTE, SECOND, Alarm, AlarmOutcome, Command, CommandKind, Instant, Span
 from sensor_guard.mqtt import Access, Before, Subscriber, Topics, lane
@@ -290,7 +291,7 @@ class World:
         clock, config = self.clock, self.config
         journal = self.disk.open()
         if self._set_after:
-            self._starts_in_1970(journal.last_now() or 0)
+            self._starts_in_1970(_newest(journal))
         clock.reborn()
         had_session = journal.last_now() is not None
         self.inbox = SimInbox(self._wake_loop)
@@ -685,6 +686,12 @@ def _sim_parts(world: World) -> Iterator[None]:
         parts.NOTIFIERS, parts.SINKS, core.CHECKPOINT_EVERY = notifiers, sinks, checkpoints
         lane.PULSE_EVERY, Link.lost = pulse, lost
         room.PRUNE_STEPS, room.WORK_ROOM = steps, work_room
+
+
+def _newest(journal: Journal) -> Instant:
+    """Give the newest time in a journal: of a batch, or of a checkpoint that time alone has led up to."""
+    state = journal.engine_state()
+    return max(journal.last_now() or 0, json.loads(state)["now"] if state else 0)
 
 
 def path_for(directory: Path) -> Path:
