@@ -175,9 +175,15 @@ def no_acked_reading_lost(left: Left) -> Iterator[str]:
     for uid in sorted(left.world.published - left.world.acked - lost):
         if uid >= 0 and not stored[_key(left, uid)]:
             yield f"the broker took it, did not lose it, and it never came: {_key(left, uid)}"
-    for uid, at in left.world.broker.handed_over.items():
-        if not stored[_key(left, uid)] and not _is_disturbed(left, at):
+    for uid, at in _unstored(left):
+        if not _is_disturbed(left, at):
             yield f"handed over with QoS 0 while all was well, and not in the journal: {_key(left, uid)}"
+
+
+def _unstored(left: Left) -> Iterator[tuple[int, Instant]]:
+    """What was handed over with QoS 0 and never stored, and when: the daemon may have been killed with it."""
+    stored = _stored(left)
+    return ((uid, at) for uid, at in left.world.broker.handed_over.items() if not stored[_key(left, uid)])
 
 
 def _is_disturbed(left: Left, at: Instant) -> bool:
@@ -391,7 +397,8 @@ def _fault_has_cause(left: Left, alarm: AlarmRow) -> bool:
     if alarm.rule_id in ("session_lost", "broker_dropped"):
         return bool(left.outages.get("broker_offline"))
     if alarm.rule_id == "device_gap":
-        return bool(world.broker.lost or world.faults["dead_sensor"] or world.faults["qos0_lost"])
+        lost = world.broker.lost or world.faults["dead_sensor"] or world.faults["qos0_lost"]
+        return bool(lost or next(_unstored(left), None))
     if alarm.rule_id == "broker_offline":
         outages = [*outages, *left.downs]
     late = 3 * HOUR if alarm.rule_id == "influxdb_offline" else 30 * MINUTE  # the mirror looks every two hours here
