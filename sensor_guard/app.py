@@ -250,7 +250,11 @@ class Daemon:
         self._start_calendar(stack)
         topics = Topics(self.router.filters, self.router.urgent_topics)
         # The engine stands still where the last process ended, or where that one had lost the link.
-        before = Before(known_until=self.core.engine.frozen_at, had_session=had_session)
+        before = Before(
+            known_until=self.core.engine.frozen_at,
+            had_session=had_session,
+            was_offline=self.core.has_fault("broker_offline"),
+        )
         standing.subscriber = make_subscriber(config, topics, self.inbox, self.clock, before, messages)
         if isinstance(standing.subscriber, Subscriber):
             standing.subscriber.report_by(standing.report)

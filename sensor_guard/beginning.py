@@ -12,8 +12,8 @@ from sensor_guard.rebuild import rebuild
 
 log = structlog.get_logger(__name__)
 
-_ENDED_BY_A_START = ("journal_unwritable",)
-"""Faults that nobody else ends: the daemon was stopped while they lasted."""
+_ENDED_BY_A_START = ("journal_unwritable", "session_lost", "broker_dropped")
+"""Faults that nobody else ends: the daemon was stopped while they lasted. What it lost is lost, and was told."""
 
 
 def open_journal(path: Path, clock: Clock) -> tuple[Journal, Mended | None]:

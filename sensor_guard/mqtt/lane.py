@@ -42,10 +42,12 @@ class Before:
     all that was published before had been handed over by then is not in the journal. The pulses prove it every few
     seconds, and one that stays away for ``PULSE_WITHIN`` ends the connection: so much earlier it was proven.
     ``had_session``: whether the broker ever kept a session for us, so that a missing one is a fault.
+    ``was_offline``: the fault ``broker_offline`` has begun, and nobody has told of its end.
     """
 
     known_until: Instant | None = None
     had_session: bool = False
+    was_offline: bool = False
 
     def proven_at(self, clock: Clock) -> Instant:
         """Say until when all that was published had been handed over."""
@@ -57,9 +59,9 @@ class Before:
 class Shared:
     """What both lanes use. Each lane runs on a thread of its own; only ``outages`` is touched by both."""
 
-    def __init__(self, access: Access, inbox: Inbox, clock: Clock) -> None:
+    def __init__(self, access: Access, inbox: Inbox, clock: Clock, *, was_offline: bool = False) -> None:
         self.access, self.inbox, self.clock = access, inbox, clock
-        self._outages = Outages()
+        self._outages = Outages(is_told=was_offline)
         self._lock = Lock()
 
     def put_all(self, events: Iterable[Event]) -> None:

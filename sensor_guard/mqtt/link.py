@@ -199,9 +199,10 @@ class DropWatch:
 class Outages:
     """Which connections are gone, as one fault ``broker_offline``. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_told: bool = False) -> None:
+        """``is_told``: the last process has told of the fault and not of its end, so its end is ours to tell."""
         self._gone: dict[str, tuple[Instant, float, str]] = {}
-        self._is_told = False
+        self._is_told = is_told
 
     def gone(self, lane: str, at: Instant, real: float, reason: str) -> None:
         """A connection is not there, or not whole. Called again, only the reason is new."""

@@ -34,7 +34,7 @@ class Subscriber:
         *,
         connect: Callable[[Access, str, str, Clock, Handler], Connection] = Connection,
     ) -> None:
-        self._shared = Shared(access, inbox, clock)
+        self._shared = Shared(access, inbox, clock, was_offline=before.was_offline)
         client_id = f"sensor_guard-{access.gateway}"
         self._urgent_lane = UrgentLane(self._shared, topics, before)
         self._bulk_lane = BulkLane(self._shared, topics, before, self._urgent_lane)

@@ -66,12 +66,13 @@ def test_a_replay_that_decides_otherwise_is_an_alarm(path):
     core.journal.close()
 
 
-def test_a_fault_of_the_disk_that_outlived_its_daemon_is_ended(path):
+@pytest.mark.parametrize("fault_id", ["journal_unwritable", "session_lost", "broker_dropped"])
+def test_a_fault_that_outlived_its_daemon_is_ended(path, fault_id):
     core = begun(path)
-    core.commit(core.turn([Fault("journal_unwritable", active=True, at=at("2m"))], at("2m")))
+    core.commit(core.turn([Fault(fault_id, active=True, at=at("2m"))], at("2m")))
     core.journal.close()
     core = begun(path, at("3m"))
-    assert [(rule_id, condition) for rule_id, condition, _ in faults(core)] == [("journal_unwritable", "false")]
+    assert [(rule_id, condition) for rule_id, condition, _ in faults(core)] == [(fault_id, "false")]
     core.journal.close()
 
 

@@ -112,6 +112,12 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(broker):
     assert "urgent: " in fault.detail
 
 
+def test_an_outage_in_which_we_were_stopped_is_over_when_we_come_back_to_a_broker(broker):
+    with Guard(broker, before=Before(had_session=True, was_offline=True)) as guard:
+        guard.drained()
+        guard.until(lambda: guard.faults("broker_offline") == [False])
+
+
 def test_a_broker_that_freezes_is_noticed_and_vouched_for_only_until_its_last_word(broker):
     with Guard(broker, **QUICK) as guard:
         guard.drained()

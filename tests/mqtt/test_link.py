@@ -247,6 +247,15 @@ def test_an_outage_counts_from_its_beginning_and_ends_with_the_last_connection()
     assert outages.settle(NOW + 10, GRACE + 1) == [Fault("broker_offline", False, NOW + 10)]
 
 
+def test_an_outage_that_the_last_process_told_of_ends_with_the_first_connection():
+    outages = Outages(is_told=True)
+    outages.gone("bulk", NOW, 0.0, "not yet connected")
+    assert outages.settle(NOW, GRACE + 1) == []
+    outages.back("bulk")
+    assert outages.settle(NOW + 9, GRACE + 2) == [Fault("broker_offline", False, NOW + 9)]
+    assert outages.settle(NOW + 10, GRACE + 3) == []
+
+
 def test_readings_that_were_left_in_the_broker_are_drained_anew(link):
     connected(link)
     link.canary()

@@ -314,7 +314,11 @@ class World:
         self.standing.mirror = parts.make_mirror(config, journal, self.inbox, clock.now())
         self.standing.mirror._jitter = random.Random(self.seed)
         topics = Topics(router.filters, router.urgent_topics)
-        before = Before(known_until=self.core.engine.frozen_at, had_session=had_session)
+        before = Before(
+            known_until=self.core.engine.frozen_at,
+            had_session=had_session,
+            was_offline=self.core.has_fault("broker_offline"),
+        )
         self.subscriber = Subscriber(
             Access(config.settings.mqtt, config.settings.gateway), topics, self.inbox, clock, before,
             connect=lambda *args: SimConnection(*args, broker=self.broker, wake=self._wake),
