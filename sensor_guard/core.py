@@ -240,12 +240,13 @@ class Core:
         return gateway is not None and gateway.is_faulty(fault_id)
 
     def faults(self) -> tuple[str, ...]:
-        """Name the faults of the box that hold now."""
+        """Name the faults of the box that hold now, muted and closed ones as well."""
         gateway = self.engine.homes.get(GATEWAY)
         if gateway is None:
             return ()
-        met = [watch.rule.rule_id for watch in gateway.watches if watch.is_met]
-        return tuple(rule_id for rule_id in met if gateway.is_faulty(rule_id))
+        # A closed one that has no hold of its own is not met for a day, however long it lasts.
+        told = [w.rule.rule_id for w in gateway.watches if w.is_met or w.needs > w.condition.hold_for]
+        return tuple(rule_id for rule_id in told if gateway.is_faulty(rule_id))
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ class Standing:
             "quarantined": sizes.quarantined,
             "journal": self._journal(),
             **self.configuration(),
+            "holding": list(self.core.faults()),
         }
         if self.counters.differences:
             status["replay_differences"] = self.counters.differences
@@ -120,7 +121,7 @@ class Standing:
         sizes = core.journal.reader.sizes()
         unanswered = core.journal.reader.alarms(open_only=True, limit=_UNANSWERED_LIMIT)
         gateway = core.engine.homes.get(GATEWAY)
-        faults = sorted(gateway.cases.open_by_rule) if gateway is not None else []
+        faults = sorted({*gateway.cases.open_by_rule, *core.faults()}) if gateway is not None else []
         return {
             "version": __version__,
             "at": format_at(now),

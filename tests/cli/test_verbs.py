@@ -288,6 +288,18 @@ def test_a_status_with_wrong_files_ends_with_1_though_their_alarm_is_closed(guar
     assert guard("status", "--json").code == 1
 
 
+def test_a_fault_that_holds_is_told_though_its_alarm_is_muted_or_closed(guard, answers):
+    answers["alarms"] = {"alarms": []}
+    answers["status"] = {"running": True, "holding": ["broker_offline"]}
+    said = guard("status")
+    assert said[:2] == (
+        1,
+        "running: True\nFAULT: MQTT broker offline: holds, though its alarm is muted or closed\n",
+    )
+    machine = guard("status", "--json")
+    assert (machine.code, machine.json) == (1, {"running": True, "faults": ["broker_offline"]})
+
+
 def test_a_reload_says_what_is_not_in_force_until_a_restart(guard, answers):
     answers["reload"] = {"ok": True, "changed": True, "homes": 2, "restart": []}
     assert guard("reload").out == "The new configuration is in force: 2 homes.\n"

@@ -5,7 +5,7 @@ import pytest
 from sensor_guard.health import Heartbeats
 from sensor_guard.inbox import Inbox
 from sensor_guard.journal.errors import JournalFullError
-from sensor_guard.model import Fault
+from sensor_guard.model import CommandKind, Fault
 from sensor_guard.standing import CANARY_LIMIT, Standing
 from sensor_guard.testing import VirtualClock
 from tests.core.conftest import at
@@ -82,3 +82,24 @@ def test_our_health_is_figures_and_ids_of_rules_only(box, standing):
     assert (report["open_alarms"], report["unanswered"]) == (2, 2)
     assert report["texts_pending"] > 0
     assert "h1" not in str(report)
+
+
+def test_a_fault_that_was_closed_while_it_lasts_is_still_named(box, standing):
+    box.step("1m", Fault("sms_offline", active=True, at=at("1m"), detail="funds"))
+    ((alarm_id, _, _),) = box.alarms()
+    assert box.asks("2m", CommandKind.CLOSE, alarm_id, outcome="repaired") is None
+    assert box.journal.reader.alarms(open_only=True) == []
+    assert standing.status()["holding"] == ["sms_offline"]
+    assert (standing.report()["state"], standing.report()["faults"]) == ("degraded", ["sms_offline"])
+    box.step("3m", Fault("sms_offline", active=False, at=at("3m")))
+    assert (standing.status()["holding"], standing.report()["state"]) == ([], "ok")
+
+
+def test_a_fault_that_is_muted_is_still_named(box, standing):
+    assert box.asks("1m", CommandKind.MUTE, "broker_offline", until=at("9h")) is None
+    box.step("2m", Fault("broker_offline", active=True, at=at("2m"), detail="bulk"))
+    assert standing.status()["holding"] == []  # its minute is not over
+    box.step("4m")
+    assert box.alarms() == []
+    assert standing.status()["holding"] == ["broker_offline"]
+    assert standing.report()["faults"] == ["broker_offline"]
