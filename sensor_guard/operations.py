@@ -132,9 +132,12 @@ class Operations:
         return {"home": view, "now": self._core.engine.now, "rejected": rejected}
 
     def _alarms(self, request: Json) -> Json:
-        alarms = self._core.journal.reader.alarms(
-            open_only=not request.get("all"), home_id=_text(request, "home") or None, limit=_limit(request)
-        )
+        home_id = _text(request, "home") or None
+        reader = self._core.journal.reader
+        alarms = reader.alarms(open_only=not request.get("all"), home_id=home_id, limit=_limit(request))
+        if home_id is not None and not alarms and home_id not in self._core.engine.homes:
+            # A slip of the pen must not read as "nothing is open". A home that has left may still have alarms.
+            raise CommandRefusedError(f"there is no home {home_id}; `sensor-guard homes` lists them")
         codes = self._core.journal.reader.codes([alarm.alarm_id for alarm in alarms])
         return {
             "alarms": [{**asdict(alarm), "state": alarm.state, "code": codes.get(alarm.alarm_id)} for alarm in alarms]

@@ -142,13 +142,15 @@ def notify_test(
 def alarms(
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well, newest first.")] = False,
     home: Annotated[str, typer.Option("--home", help="Of this home only.")] = "",
-    limit: int = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="The newest only.")] = 100,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
     """List the alarms that nobody has closed."""
     loaded = load_config(config)
     found = request(loaded, "alarms", all=everything, home=home, limit=limit)["alarms"]
+    if len(found) == limit:
+        typer.echo(f"the newest {limit} only, there may be more: --limit {min(10 * limit, 10_000)}", err=True)
     if as_json:
         for alarm in found:
             say_json(alarm)

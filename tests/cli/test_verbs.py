@@ -26,6 +26,12 @@ def test_an_open_alarm_is_listed_with_label_name_and_state(guard, pressed):
     assert guard("alarms", "--home", "h2").out == "no open alarms\n"
 
 
+def test_a_list_of_alarms_that_was_cut_says_so(guard, pressed):
+    assert "the newest 1 only, there may be more: --limit 10\n" in guard("alarms", "--limit", "1").err
+    assert "only" not in guard("alarms", "--limit", "2").err
+    assert guard("alarms", "--limit", "0").code == 2
+
+
 def test_an_alarm_is_answered_and_closed_and_shown_with_its_steps(guard, pressed):
     assert guard("ack", pressed, "--by", "wang", "--note", "on my way")[:2] == (0, f"{pressed}: answered by wang.\n")
     again = guard("ack", pressed, "--by", "li")
