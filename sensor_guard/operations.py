@@ -78,6 +78,9 @@ class Operations:
         target = _text(request, "target", required=True)
         if kind in (CommandKind.ACKNOWLEDGE, CommandKind.CLOSE):
             target = self._alarm_id(target)
+        if kind in (CommandKind.TEST_MODE, CommandKind.AWAY) and target == GATEWAY:
+            # Its faults would text nobody meanwhile, and nothing would show it.
+            raise CommandRefusedError(f"{GATEWAY} is the box itself, no home; `sensor-guard homes` lists the homes")
         if kind is CommandKind.NOTIFY_TEST and target not in self._contacts():
             known = ", ".join(sorted(self._contacts())[:20])
             raise CommandRefusedError(f"there is no contact {target}; there are {known}")

@@ -157,3 +157,9 @@ def test_unprintable_characters_of_a_note_are_left_out(ask):
 
 def test_everything_is_within_the_year(ask):
     assert ask("away", target="h1", until="2027-04-01T00:00:00Z").until - NOW < span("400d")
+
+
+@pytest.mark.parametrize("verb", ["away", "test_mode"])
+def test_the_box_itself_is_no_home_that_is_away_or_tried(ask, verb):
+    told = refusal(ask, verb, target="gateway", until="2026-03-03T08:00:00+08:00")
+    assert told == "gateway is the box itself, no home; `sensor-guard homes` lists the homes"
