@@ -41,6 +41,8 @@ ONLY_ASK = frozenset({"homes", "home", "alarms", "alarm", "status"})
 """Verbs that write nothing: without a daemon they are answered from a journal that is opened for reading only."""
 _NEEDS_UNTIL = {CommandKind.AWAY, CommandKind.MUTE, CommandKind.TEST_MODE}
 
+_AROUND = " []【】［］"
+
 
 class Operations:
     """Turns requests into commands or questions. ``contacts``: the ids that a test text may go to."""
@@ -104,6 +106,7 @@ class Operations:
         )
 
     def _alarm_id(self, target: str) -> str:
+        target = target.strip(_AROUND)  # texts and lists show both in brackets, and so they are copied
         if "." in target:
             return target
         # On the caller's thread, so with a connection of its own: SQLite's stay on the thread that opened them.

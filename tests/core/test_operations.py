@@ -34,10 +34,12 @@ def refusal(ask, verb, **fields):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("target", [PANIC, "the code", "the code, small"])
+@pytest.mark.parametrize("target", [PANIC, f"[{PANIC}]", "the code", "the code, small", "the code, as it is shown"])
 def test_an_alarm_is_answered_by_its_id_or_its_code(ask, box, target):
     code = box.journal.reader._rows("SELECT code FROM outbox", ())[0][0]
-    named = {"the code": code, "the code, small": f" {code.lower()} "}.get(target, target)
+    named = {"the code": code, "the code, small": f" {code.lower()} ", "the code, as it is shown": f"[{code}]"}.get(
+        target, target
+    )
 
     command = ask("ack", target=named, by="wang", note="on my way")
 
