@@ -40,12 +40,13 @@ def backup(
 
 @app.command()
 def check(
+    file: Annotated[Path | None, typer.Argument(help="A backup; without it the journal of config.yaml.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Every page and index; slow on a large file.")] = False,
     config: ConfigPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the journal: the file itself, and that nothing in it is missing."""
-    path = load_config(config, whole=True).settings.journal.path
+    """Check the journal, or a copy of it: the file itself, and that nothing in it is missing."""
+    path = file if file is not None else load_config(config, whole=True).settings.journal.path
     try:
         with Reader.open(path) as reader:
             faults = reader.check(full=full)

@@ -335,6 +335,10 @@ def test_the_journal_is_copied_checked_and_shortened(guard, pressed, folder):
 
     assert guard("db", "check", "--full", "--json").json == {"ok": True, "faults": []}
     assert guard("db", "check").out.endswith("journal.db: 0 fault(s)\n")
+    assert guard("db", "check", "copy.db")[:2] == (0, "copy.db: 0 fault(s)\n")
+    (folder / "copy.db").write_bytes(b"no journal at all" * 1000)
+    assert guard("db", "check", "copy.db").code == 1
+    assert guard("db", "check", "none.db").code == 1
     assert guard("db", "prune", "--json").json["ok"]
     assert guard("db", "prune").code == 0
 
