@@ -1,4 +1,4 @@
-"""python -m tests.sim --seeds 10000 --days 7 [--first N] [--seed N] [--jobs 2] [--report FILE] [--keep-going]"""
+"""python -m tests.sim --seeds 10000 --days 7 [--first N] [--seed N] [--jobs 2] [--report FILE] [--most N]"""
 
 import argparse
 import json

@@ -30,7 +30,7 @@ from tests.sim.run import Outcome, compare, run, world_of
 from tests.sim.script import write
 from tests.sim.world import Settings
 
-SEEDS = int(os.environ.get("SENSOR_GUARD_SIM_SEEDS", "110"))
+SEEDS = int(os.environ.get("SENSOR_GUARD_SIM_SEEDS", "200"))
 """Worlds of seven days in this test: what 220 CPU seconds pay for on a machine that has other work, at 1.9 a seed.
 `python -m tests.sim --seeds N` runs as many as are wanted."""
 
