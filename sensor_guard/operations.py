@@ -40,6 +40,10 @@ _COMMANDS = {
 ONLY_ASK = frozenset({"homes", "home", "alarms", "alarm", "status"})
 """Verbs that write nothing: without a daemon they are answered from a journal that is opened for reading only."""
 _NEEDS_UNTIL = {CommandKind.AWAY, CommandKind.MUTE, CommandKind.TEST_MODE}
+UNLISTED = (
+    "the disk takes nothing now, and alarms since then are not listed yet: act on the text that you have, and answer when"
+    " `sensor-guard status` says that the journal is ok"
+)
 
 _AROUND = " []【】［］"
 
@@ -116,7 +120,10 @@ class Operations:
         if told is not None:
             raise CommandRefusedError(_digest_refusal(target.strip().upper(), told))
         if alarm is None:
-            raise CommandRefusedError(f"no text of the last 7 days has the code {target}; see `sensor-guard alarms`")
+            why = f"{UNLISTED}; the code {target} may be one of them" if self._core.is_refused else ""
+            raise CommandRefusedError(
+                why or f"no text of the last 7 days has the code {target}; see `sensor-guard alarms`"
+            )
         return alarm.alarm_id
 
     # -- questions ------------------------------------------------------------------------------------------------
@@ -146,7 +153,8 @@ class Operations:
             raise CommandRefusedError(f"there is no home {home_id}; `sensor-guard homes` lists them")
         codes = self._core.journal.reader.codes([alarm.alarm_id for alarm in alarms])
         return {
-            "alarms": [{**asdict(alarm), "state": alarm.state, "code": codes.get(alarm.alarm_id)} for alarm in alarms]
+            "alarms": [{**asdict(alarm), "state": alarm.state, "code": codes.get(alarm.alarm_id)} for alarm in alarms],
+            "unlisted": UNLISTED if self._core.is_refused else "",
         }
 
     def _replayed(self, request: Json) -> Json:

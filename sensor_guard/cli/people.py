@@ -148,7 +148,10 @@ def alarms(
 ) -> None:
     """List the alarms that nobody has closed."""
     loaded = load_config(config)
-    found = request(loaded, "alarms", all=everything, home=home, limit=limit)["alarms"]
+    answer = request(loaded, "alarms", all=everything, home=home, limit=limit)
+    found = answer["alarms"]
+    if answer.get("unlisted"):
+        typer.echo(answer["unlisted"], err=True)
     if len(found) == limit:
         typer.echo(f"the newest {limit} only, there may be more: --limit {min(10 * limit, 10_000)}", err=True)
     if as_json:

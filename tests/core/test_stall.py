@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 
 from sensor_guard import stall
 from sensor_guard.config import WrittenPlan
+from sensor_guard.errors import CommandRefusedError
 from sensor_guard.inbox import NewPlan, Request
 from sensor_guard.journal import JournalBusyError, JournalFullError, JournalIOError, JournalReadOnlyError
 from sensor_guard.model import HOUR, AlarmOutcome, CommandKind, DeliveryReport, NotificationState
+from sensor_guard.operations import UNLISTED, Operations
 from tests.core.conftest import plan
 from tests.core.line import Bench
 
@@ -186,6 +188,24 @@ def test_a_question_is_answered_at_once(bench):
 
     assert said == ["takes nothing (read_only)", "later"]
     assert bench.standing._journal() == "ok"
+
+
+def test_a_code_that_is_not_listed_because_of_the_stall_is_not_called_unknown(bench):
+    operations, said = Operations(bench.core, set, bench.standing.status), []
+
+    def ask():
+        with pytest.raises(CommandRefusedError, match="act on the text that you have"):
+            operations.prepare({"verb": "ack", "target": "4P3M", "by": "worker1"}, 1000, bench.clock.now())
+        said.append(operations._alarms({})["unlisted"])
+
+    bench.fails(READ_ONLY, early=True, heals=15, meanwhile={12: ask})
+    bench.says("h1/panic", 1)
+    bench.turns()
+
+    assert said == [UNLISTED]
+    assert operations._alarms({})["unlisted"] == ""
+    with pytest.raises(CommandRefusedError, match="no text of the last 7 days"):
+        operations.prepare({"verb": "ack", "target": "4P3M", "by": "worker1"}, 1000, bench.clock.now())
 
 
 def test_the_box_tells_its_maintainer_and_the_fault_ends_by_itself(bench):
