@@ -41,8 +41,8 @@ ONLY_ASK = frozenset({"homes", "home", "alarms", "alarm", "status"})
 """Verbs that write nothing: without a daemon they are answered from a journal that is opened for reading only."""
 _NEEDS_UNTIL = {CommandKind.AWAY, CommandKind.MUTE, CommandKind.TEST_MODE}
 UNLISTED = (
-    "the disk takes nothing now, and alarms since then are not listed yet: act on the text that you have, and answer when"
-    " `sensor-guard status` says that the journal is ok"
+    "the disk takes nothing now, and alarms since then are not listed yet: act on the text that you have, and answer"
+    " when `sensor-guard status` says that the journal is ok"
 )
 
 _AROUND = " []【】［］"
