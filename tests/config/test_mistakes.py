@@ -67,8 +67,8 @@ def test_the_small_configuration_itself_is_right(folder):
         ),
         (
             "config.yaml",
-            "# " + "x" * 1_100_000,
-            "config.yaml: is larger than 1024 KiB; keep long lists of homes in a CSV file, rules in several files",
+            "# " + "x" * 8_400_000,
+            "config.yaml: is larger than 8192 KiB; keep long lists of homes in a CSV file, rules in several files",
         ),
         ("config.yaml", "gateway: box1\n".encode("utf-16"), "config.yaml: is UTF-16; save it as UTF-8"),
         (

@@ -31,7 +31,7 @@ from tests.sim.script import write
 from tests.sim.world import Settings
 
 SEEDS = int(os.environ.get("SENSOR_GUARD_SIM_SEEDS", "200"))
-"""Worlds of seven days in this test: what 220 CPU seconds pay for on a machine that has other work, at 1.9 a seed.
+"""Worlds of seven days in this test, at 1.7 CPU seconds each.
 `python -m tests.sim --seeds N` runs as many as are wanted."""
 
 
