@@ -388,8 +388,9 @@ def test_a_new_sensor_is_subscribed_and_one_that_is_gone_is_not(broker, device):
         device.publish("z/old", b"2")
         device.publish("z/new", b"3")
         device.publish("guard/s/h1/smoke", b"4")
-        guard.messages(3)
-    assert sorted(guard.payloads()) == ["1", "3", "4"]
+        guard.until(lambda: {"1", "3", "4"} <= set(guard.payloads()))
+    # "2" would have come before "3". "4" may come twice: by both ways, until the urgent one is known to bring it.
+    assert sorted(set(guard.payloads())) == ["1", "3", "4"]
 
 
 def test_a_sensor_that_is_no_longer_urgent_leaves_the_urgent_session(broker, device):
