@@ -61,10 +61,14 @@ def link_of(engine: Engine) -> snapshot.Row:
 
 @cache
 def _program() -> str:
-    """Name what decides when a home wants to be looked at: another version, or another state of these modules."""
-    modules = sorted(Path(*engine_package.__path__).glob("*.py"))
-    marks = [(module.name, mark.st_size, mark.st_mtime_ns) for module in modules for mark in (module.stat(),)]
-    return f"{__version__}-{hashlib.sha256(repr(marks).encode()).hexdigest()[:16]}"
+    """Name what decides when a home wants to be looked at: another version, or other words in these modules.
+
+    By what stands in them: images give all files one time, and an installation gives the same files another.
+    """
+    said = hashlib.sha256()
+    for module in sorted(Path(*engine_package.__path__).glob("*.py")):
+        said.update(module.read_bytes())
+    return f"{__version__}-{said.hexdigest()[:16]}"
 
 
 def _restore(journal: Journal, engine: Engine, now: Instant, *, wake_all: bool) -> None:
