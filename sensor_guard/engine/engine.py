@@ -16,7 +16,7 @@ Theory of operation
     expiries, waiting readings), one in the daemon's time (ladders). Nothing here looks across homes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import compress
 from operator import not_
@@ -190,35 +190,32 @@ class Engine:
         Homes in the order of their ids: that of the heaps is of lower bounds, which are others after a restart.
         """
         limit = (self.now if self.drained else self.frozen_at) - self.plan.lateness
-        heap = self._event_heap
-        while heap and heap[0][0] <= limit:
-            due_homes = {}
-            while heap and heap[0][0] <= limit:
-                wake, home_id = heappop(heap)
-                home = self.homes.get(home_id)
-                if home is not None and home.event_due == wake:
-                    home.event_due = FAR
-                    due_homes[home_id] = home
-            for home_id, home in sorted(due_homes.items()):
-                home.advance(self._event_time(home), self.now, effects)
-                self._touched(home_id, home)
+        for home_id, home in self._due(self._event_heap, "event_due", limit):
+            home.advance(self._event_time(home), self.now, effects)
+            self._touched(home_id, home)
         self.settled_to = max(self.settled_to, limit)
         gateway = self.homes.get(GATEWAY)
         if gateway is not None and gateway.wake_at() <= self.now:
             gateway.advance(self.now, self.now, effects)
             self._touched(GATEWAY, gateway)
-        ladders = self._ladder_heap
-        while ladders and ladders[0][0] <= self.now:
+        for home_id, home in self._due(self._ladder_heap, "ladder_due", self.now):
+            home.cases.advance(self.now, effects)
+            self._touched(home_id, home)
+
+    def _due(self, heap: list[tuple[Instant, str]], mark: str, until: Instant) -> Iterator[tuple[str, Home]]:
+        """Give the homes whose entries are due, by their ids, again and again until none is: work makes new ones.
+
+        mark: the home's own word on which of its entries counts; the others have been overtaken.
+        """
+        while heap and heap[0][0] <= until:
             due_homes = {}
-            while ladders and ladders[0][0] <= self.now:
-                due, home_id = heappop(ladders)
+            while heap and heap[0][0] <= until:
+                due, home_id = heappop(heap)
                 home = self.homes.get(home_id)
-                if home is not None and home.ladder_due == due:
-                    home.ladder_due = FAR
+                if home is not None and getattr(home, mark) == due:
+                    setattr(home, mark, FAR)
                     due_homes[home_id] = home
-            for home_id, home in sorted(due_homes.items()):
-                home.cases.advance(self.now, effects)
-                self._touched(home_id, home)
+            yield from sorted(due_homes.items())
 
     def _woken(self, home_id: str, home: Home, sleeper: Sleeper) -> None:
         """Put a home that was woken where it would be if it had never slept."""
