@@ -34,6 +34,7 @@ from sensor_guard.engine.shape import Shapes, watches_for
 from sensor_guard.model import (
     DEVICE_TIME,
     KINDS,
+    MINUTE,
     RETAINED,
     Effects,
     Fault,
@@ -47,6 +48,8 @@ from sensor_guard.model import (
 
 _LINK, _DOOR = str(Quantity.LINK), str(Quantity.DOOR_OPEN)
 _SMOKE, _BATTERY = str(Quantity.SMOKE), str(Quantity.BATTERY_PCT)
+FRESH: Span = MINUTE
+"""A reading that was under way for less says nothing of how far the broker's queue has been handed over."""
 _HAPPENING = {FALSE: Happening.CLEARED, UNKNOWN: Happening.UNSEEN, TRUE: Happening.SEEN_AGAIN}
 
 
@@ -232,9 +235,10 @@ class Home:
         if at < self.at:
             self._late(state, reading, at, now, effects)
             return
-        if flags & DEVICE_TIME and at > self.max_observed and not KINDS[state.sensor.kind].urgent:
+        if flags & DEVICE_TIME and self.max_observed < at < received_at - FRESH and not KINDS[state.sensor.kind].urgent:
             # What carries no time of its own came now, however long it waited in the broker. Smoke and panic have a
-            # connection of their own, which is far ahead while the other one still drains.
+            # connection of their own, which is far ahead while the other one still drains. And mosquitto lets what is
+            # published as we come back overtake what waits: nothing may be decided by it before all is handed over.
             self.max_observed = at
         item = Pending(at, seq, reading)
         if not self.pending or item > self.pending[-1]:

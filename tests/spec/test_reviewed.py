@@ -1,7 +1,10 @@
 """Scenarios that a second pair of eyes found; each was wrong once."""
 
+import pytest
+
 from sensor_guard.engine.plan import Sensor
 from sensor_guard.model import (
+    DEVICE_TIME,
     HOUR,
     ClockStepped,
     CommandKind,
@@ -167,3 +170,20 @@ def test_a_second_sensor_that_its_gateway_calls_offline_asks_again(home_with):
     home.acknowledge("sensor_silent", by="keeper1")
     home.passes("1h").says("m2", "link", 0)
     assert home.alarms() == [("sensor_silent", "active")]
+
+
+@pytest.mark.parametrize("observed_for", [HOUR, 20 * HOUR], ids=["speaks every hour", "speaks when it changes"])
+def test_a_fresh_reading_that_overtakes_the_brokers_queue_decides_nothing(observed_for):
+    """mosquitto 2.0.11 hands over some of what is published as we come back before what has waited for hours."""
+    home = Home(named("electricity_low", "sensor_silent"), [Sensor("power", "power", observed_for)]).reads(power_w=3)
+    lost = home.clock.at
+    home.feed(LinkLost(lost))
+    home.passes("13h")
+    now = home.clock.at
+    home.feed(LinkUp(now, session_present=True))
+    home.feed(Reading("h1", "power", "power_w", 2.0, now, now, flags=DEVICE_TIME))
+    for hours in range(1, 26):
+        at = lost + hours * HOUR // 2
+        home.feed(Reading("h1", "power", "power_w", 60.0 if hours % 2 else 2.0, at, now, flags=DEVICE_TIME))
+    home.feed(Drained(now))
+    assert home.passes("30s").raised() == []
